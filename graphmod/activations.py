@@ -1,0 +1,232 @@
+"""What each layer of a network says about each sample: `Module, samples -> {layer: Tensor [N, D]}`.
+
+Layers are recorded by forward hooks, so that any `torch.nn.Module` will do, traceable or not.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd
+from tqdm.auto import tqdm
+
+from ._names import nearest, unknown
+from .samples import batches
+
+def layer_names(model: nn.Module, pattern: str | Sequence[str] = "blocks") -> list[str]:
+    """Lists the layers of a model that a pattern selects, in the order in which the model holds them.
+
+    Args:
+        model: Any module. Names are those of `model.named_modules()`.
+        pattern: One of the following, or several of them:
+
+            - an exact name, `"layer1.0"`;
+            - a glob, in which `*` stands for one part of a dotted name and `**` for any number: `"layer*.*"`;
+            - either with a module type behind a colon: `"features.*:Conv2d"`, `"**:Linear"`;
+            - `"all"`: every module without children;
+            - `"blocks"`: the points that the network's designers would name. A model may state its own in an
+              attribute `LAYERS` (a sequence of patterns; the models of graphmod do). Otherwise these are the first
+              convolution and the repeated blocks of a `Sequential` or `ModuleList` (residual networks, transformers);
+              where nothing repeats, every convolution (VGG, AlexNet); without convolutions, every linear layer.
+
+    Returns:
+        Names, none twice.
+
+    Raises:
+        ValueError: If a pattern selects nothing; the message names the nearest layers.
+
+    Example:
+        >>> model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))
+        >>> layer_names(model), layer_names(model, "*:ReLU")
+        (['0', '2'], ['1'])
+    """
+    modules = dict(model.named_modules())
+    patterns = [pattern] if isinstance(pattern, str) else list(pattern)
+    chosen: set[str] = set()
+    for one in patterns:
+        found = _select(modules, one)
+        if not found:
+            raise ValueError(unknown("layer", one, filter(None, modules)))
+        chosen.update(found)
+    return [name for name in modules if name in chosen]
+
+
+def layer_activations(
+    model: nn.Module,
+    samples: Any,
+    layers: str | Sequence[str] = "blocks",
+    *,
+    batch_size: int = 256,
+    transform: Callable[[Tensor], Tensor] | None = None,
+    device: torch.device | str | None = None,
+    progress: bool = True,
+) -> dict[str, Tensor]:
+    """Runs samples through a model and records what the layers give, each sample's output flattened to one row.
+
+    The model runs in evaluation mode, without gradients, on the device where its parameters are. Its mode is put back
+    and every hook removed, also when an error ends the run. Each output is copied at the moment it is made, so that a
+    later in-place operation does not change it. Of a tuple the first tensor is taken, of a dict or a Hugging Face
+    output `last_hidden_state`, or else its first tensor.
+
+    Args:
+        model: Any module whose forward takes one batch of samples.
+        samples: Tensor `[N, ...]`, a map-style data set, or anything that yields batches `x` or `(x, y)`, such as a
+            `torch.utils.data.DataLoader`.
+        layers: Names or patterns as in `layer_names`.
+        batch_size: Samples in one forward pass, where `samples` does not come in batches.
+        transform: Applied to a layer's output `[B, ...]` before it is flattened, such as a pooling.
+        device: Where the activations are kept; where they were made if None.
+        progress: Shows a progress bar on a terminal.
+
+    Returns:
+        For each layer, in the order of `layer_names`, a tensor `[N, D]` of the type that the layer gave.
+
+    Raises:
+        ValueError: If a layer does not exist, never runs, runs more than once in one forward pass, or gives something
+            whose first dimension is not the samples; if there are no samples.
+        TypeError: If a layer gives no tensor.
+
+    Example:
+        >>> model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))
+        >>> {name: tuple(x.shape) for name, x in layer_activations(model, torch.rand(5, 4), "all").items()}
+        {'0': (5, 8), '1': (5, 8), '2': (5, 2)}
+    """
+    names = layer_names(model, layers)
+    rows: dict[str, list[Tensor]] = {name: [] for name in names}
+    runs: Counter[str] = Counter()
+    num_samples = 0
+
+    def record(name: str) -> Callable[[nn.Module, Any, Any], None]:
+        def hook(_module: nn.Module, _inputs: Any, output: Any) -> None:
+            runs[name] += 1
+            if runs[name] == 1:
+                rows[name].append(_rows(name, output, num_samples, transform).to(device=device, copy=True))
+
+        return hook
+
+    total = -(-len(samples) // batch_size) if isinstance(samples, Tensor) else None
+    home = next(model.parameters(), torch.empty(0)).device
+    with torch.no_grad(), _evaluation(model), _hooks(model, {name: record(name) for name in names}):
+        bar = tqdm(desc="forward", total=total, unit="batch", leave=False, disable=None if progress else True)
+        for x, _ in batches(samples, batch_size):
+            runs.clear()
+            num_samples = len(x)
+            model(x.to(home))
+            _check_runs(model, names, runs)
+            bar.update()
+        bar.close()
+    return {name: torch.cat(rows.pop(name)) for name in names}
+
+
+def first_tensor(output: Any) -> Tensor | None:
+    """Returns the tensor that stands for a layer's output, or None if there is none."""
+    if isinstance(output, Tensor):
+        return output
+    if isinstance(output, Mapping):
+        output = [output["last_hidden_state"]] if "last_hidden_state" in output else list(output.values())
+    if isinstance(output, Sequence):
+        return next((item for item in output if isinstance(item, Tensor)), None)
+    return None
+
+
+def _rows(name: str, output: Any, num_samples: int, transform: Callable[[Tensor], Tensor] | None) -> Tensor:
+    x = first_tensor(output)
+    if x is None:
+        raise TypeError(f"layer {name!r} gives {type(output).__name__}, which holds no tensor; name a layer inside it")
+    x = transform(x) if transform else x
+    if x.dim() == 0 or len(x) != num_samples:
+        raise ValueError(
+            f"layer {name!r} gives shape {list(x.shape)} for a batch of {num_samples} samples; the first dimension must "
+            "be the samples: pass a transform that brings it to the front"
+        )
+    return x.detach().reshape(num_samples, -1)
+
+
+def _check_runs(model: nn.Module, names: Sequence[str], runs: Counter[str]) -> None:
+    for name in names:
+        if runs[name] == 1:
+            continue
+        said = "never runs" if runs[name] == 0 else f"runs {runs[name]} times"
+        others = (other for other, _ in model.named_modules() if other not in ("", name))
+        raise ValueError(
+            f"layer {name!r} {said} in one forward pass; name a layer that runs once: {nearest(name, others)}"
+        )
+
+
+@contextmanager
+def _evaluation(model: nn.Module) -> Iterator[None]:
+    modes = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes.items():
+            module.training = training
+
+
+@contextmanager
+def _hooks(model: nn.Module, hooks: Mapping[str, Callable[[nn.Module, Any, Any], None]]) -> Iterator[None]:
+    handles = [model.get_submodule(name).register_forward_hook(hook) for name, hook in hooks.items()]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+# --- which layers a pattern selects ---
+
+
+def _select(modules: Mapping[str, nn.Module], pattern: str) -> list[str]:
+    if pattern == "blocks":
+        return _blocks(modules)
+    if pattern == "all":
+        return [name for name, module in modules.items() if name and not _has_children(module)]
+    glob, _, kind = pattern.partition(":")
+    parts = {"**": ".+", "*": "[^.]+"}
+    expression = "".join(parts.get(part, re.escape(part)) for part in re.split(r"(\*\*|\*)", glob))
+    return [
+        name
+        for name, module in modules.items()
+        if re.fullmatch(expression, name) and (not kind or type(module).__name__ == kind)
+    ]
+
+
+def _blocks(modules: Mapping[str, nn.Module]) -> list[str]:
+    for name, module in modules.items():  # the outermost that states its own, also inside a wrapper
+        if hasattr(module, "LAYERS"):
+            return [f"{name}.{layer}".lstrip(".") for layer in layer_names(module, module.LAYERS)]
+    convolutions = [name for name, module in modules.items() if isinstance(module, _ConvNd)]
+    blocks = _repeated_blocks(modules)
+    if blocks:
+        inside = tuple(f"{name}." for name in blocks)
+        return [name for name in convolutions[:1] if not name.startswith(inside)] + blocks
+    return convolutions or [name for name, module in modules.items() if isinstance(module, nn.Linear)]
+
+
+def _repeated_blocks(modules: Mapping[str, nn.Module]) -> list[str]:
+    """The outermost composite elements of containers, if their class occurs there more than once."""
+    elements = {
+        name: module
+        for name, module in modules.items()
+        if name
+        and _has_children(module)
+        and not _is_container(module)
+        and _is_container(modules[name.rpartition(".")[0]])
+    }
+    count = Counter(type(module) for module in elements.values())
+    repeated = [name for name, module in elements.items() if count[type(module)] > 1]
+    return [name for name in repeated if not any(name.startswith(f"{other}.") for other in repeated)]
+
+
+def _is_container(module: nn.Module) -> bool:
+    plain = type(module) in (nn.Sequential, nn.ModuleList, nn.ModuleDict)
+    return plain or type(module).__name__.endswith("Stage")  # a stage of blocks, as timm and transformers name it
+
+
+def _has_children(module: nn.Module) -> bool:
+    return next(module.children(), None) is not None

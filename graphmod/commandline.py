@@ -1,0 +1,109 @@
+"""A command line made of a function's signature: `run(main)` at the end of a study."""
+
+import argparse
+import inspect
+import os
+import re
+import signal
+import sys
+import types
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Literal, NoReturn, Union, get_args, get_origin, get_type_hints
+
+
+def run(main: Callable[..., Any], arguments: Sequence[str] | None = None) -> None:
+    """Calls a function with the options of a command line.
+
+    Each keyword-only parameter `num_samples: int = 500` becomes an option `--num-samples 500`; its help is the
+    parameter's entry in the docstring's `Args`. Options may be `str`, `int`, `float`, `bool` (`--x`, `--no-x`), `Path`,
+    a `Literal`, one of these or None (`none`), or a tuple of them (separated by commas).
+
+    A wrong value or an unreadable file ends the program with one sentence and status 2, Ctrl-C with status 130.
+
+    Args:
+        main: The function.
+        arguments: The words of the command line; `sys.argv[1:]` if None.
+    """
+    values = vars(parser(main).parse_args(arguments))
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        main(**values)
+    except KeyboardInterrupt:
+        sys.exit(_say("stopped; nothing was written", 130))
+    except (ValueError, TypeError, OSError) as error:
+        if os.environ.get("GRAPHMOD_TRACEBACK"):
+            raise
+        sys.exit(_say(f"error: {error}", 2))
+
+
+def parser(main: Callable[..., Any]) -> argparse.ArgumentParser:
+    """Returns the parser of a function's keyword-only parameters; its description is the docstring of their module.
+
+    Example:
+        >>> def main(*, k: int = 3, layers: tuple[str, ...] = ("blocks",)) -> None: ...
+        >>> vars(parser(main).parse_args(["--layers", "conv1,layer1.*"]))
+        {'k': 3, 'layers': ('conv1', 'layer1.*')}
+    """
+    module = inspect.getmodule(main)
+    description = inspect.cleandoc((module.__doc__ if module else None) or main.__doc__ or "")
+    found = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    if module and module.__spec__:
+        found.prog = f"python -m {module.__spec__.name}"
+    hints, helps = get_type_hints(main), _help(main.__doc__ or "")
+    for name, parameter in inspect.signature(main).parameters.items():
+        shown = ",".join(map(str, parameter.default)) if isinstance(parameter.default, tuple) else parameter.default
+        text = f"{helps.get(name, '')} [{'none' if shown is None else shown}]".replace("%", "%%").strip()
+        option: dict[str, Any] = {"default": parameter.default, "help": text}
+        if hints[name] is bool:
+            option["action"] = argparse.BooleanOptionalAction
+        else:
+            option |= {"type": _converter(hints[name]), "metavar": _metavar(hints[name])}
+        found.add_argument(f"--{name.replace('_', '-')}", **option)
+    return found
+
+
+def _converter(hint: Any) -> Callable[[str], Any]:
+    def convert(text: str) -> Any:
+        if get_origin(hint) in (Union, types.UnionType):
+            if text.lower() == "none" and type(None) in get_args(hint):
+                return None
+            return _converter(next(one for one in get_args(hint) if one is not type(None)))(text)
+        if get_origin(hint) is tuple:
+            return tuple(_converter(get_args(hint)[0])(part) for part in text.split(",") if part)
+        if get_origin(hint) is Literal:
+            if text not in get_args(hint):
+                raise argparse.ArgumentTypeError(f"{text!r} is not one of {', '.join(map(str, get_args(hint)))}")
+            return text
+        try:
+            return hint(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"{text!r} is not {_metavar(hint)}") from None
+
+    return convert
+
+
+def _metavar(hint: Any) -> str:
+    if get_origin(hint) in (Union, types.UnionType):
+        return "|".join("none" if one is type(None) else _metavar(one) for one in get_args(hint))
+    if get_origin(hint) is tuple:
+        return f"{_metavar(get_args(hint)[0])},..."
+    if get_origin(hint) is Literal:
+        return "|".join(map(str, get_args(hint)))
+    return {int: "INT", float: "NUMBER", str: "TEXT", Path: "PATH"}[hint]
+
+
+def _help(docstring: str) -> dict[str, str]:
+    """The entries of a Google-style `Args` section by name."""
+    section = re.search(r"^Args:\n((?:[ ]{4}.*\n|\n)+)", inspect.cleandoc(docstring) + "\n", re.MULTILINE)
+    entries = re.findall(r"^ {4}(\w+): (.*(?:\n {8}.*)*)", section[1] if section else "", re.MULTILINE)
+    return {name: " ".join(text.split()) for name, text in entries}
+
+
+def _terminate(*_: Any) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def _say(sentence: str, status: int) -> int:
+    sys.stderr.write(sentence + "\n")
+    return status

@@ -1,0 +1,302 @@
+"""Where the stages meet: a network and labelled samples become graphs, and graphs become tables.
+
+    modularity_curve = summarize ∘ measure ∘ dynamic_graph, over repeats
+"""
+
+import inspect
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torch_geometric.data import Data
+from tqdm.auto import tqdm
+
+from ._files import atomic_file
+from .activations import layer_activations
+from .graphs._build import make_graph
+from .graphs.knn import knn_graph
+from .metrics.modularity import modularity_terms
+from .samples import Order, collect, draw
+
+Metric = Callable[[Data], Tensor | Mapping[str, Tensor]]
+"""A function of a graph that returns a number `[]`, or several by name."""
+
+
+class DynamicGraph(Mapping[str, Data]):
+    """The graphs of a network's layers over the same samples, from the first layer to the last.
+
+    It is a mapping from a layer's name to its `Data`, in order.
+
+    Args:
+        graphs: Graphs by layer, in order, all with the same nodes and the same labels `y`.
+
+    Raises:
+        ValueError: If there are no graphs, or their nodes or labels differ.
+
+    Example:
+        >>> graphs = DynamicGraph({"conv1": knn_graph(torch.eye(4), y=torch.tensor([0, 0, 1, 1]))})
+        >>> list(graphs), graphs["conv1"].num_nodes
+        (['conv1'], 4)
+    """
+
+    def __init__(self, graphs: Mapping[str, Data]) -> None:
+        self._graphs = dict(graphs)
+        if not self._graphs:
+            raise ValueError("a dynamic graph needs at least one layer")
+        first = next(iter(self._graphs.values()))
+        for layer, graph in self._graphs.items():
+            if graph.y is None or not torch.equal(graph.y, first.y):
+                raise ValueError(f"the graph of layer {layer!r} must have the same labels y as the first layer's")
+
+    def __getitem__(self, layer: str) -> Data:
+        return self._graphs[layer]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._graphs)
+
+    def __len__(self) -> int:
+        return len(self._graphs)
+
+    def __repr__(self) -> str:
+        return f"DynamicGraph({len(self)} layers, {len(self.y)} samples, {list(self)[0]} … {list(self)[-1]})"
+
+    @property
+    def y(self) -> Tensor:
+        """Labels of the samples, int64 `[N]`."""
+        labels: Tensor = next(iter(self._graphs.values())).y
+        return labels
+
+    def save(self, path: str | Path) -> None:
+        """Writes all graphs to one safetensors file; edges, weights and labels, not the features `x`.
+
+        Raises:
+            OSError: If the file cannot be written; nothing half-written stays.
+        """
+        tensors = {"y": self.y}
+        for i, graph in enumerate(self.values()):
+            tensors |= {f"{i}.edge_index": graph.edge_index, f"{i}.edge_weight": graph.edge_weight}
+        with atomic_file(path) as temporary:
+            contiguous = {key: value.cpu().contiguous() for key, value in tensors.items()}
+            save_file(contiguous, temporary, metadata={"layers": json.dumps(list(self))})
+
+    @classmethod
+    def load(cls, path: str | Path) -> "DynamicGraph":
+        """Reads what `save` wrote, and checks every graph.
+
+        Raises:
+            FileNotFoundError: If there is no such file.
+            ValueError: If the file holds anything else.
+        """
+        if not Path(path).is_file():
+            raise FileNotFoundError(f"there is no file of graphs {path}")
+        try:
+            with safe_open(path, framework="pt") as file:
+                y = file.get_tensor("y")
+                return cls(
+                    {
+                        layer: make_graph(
+                            file.get_tensor(f"{i}.edge_index"), file.get_tensor(f"{i}.edge_weight"), len(y), y=y, layer=layer
+                        )
+                        for i, layer in enumerate(json.loads(file.metadata()["layers"]))
+                    }
+                )
+        except (SafetensorError, KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"{path} is not a saved dynamic graph: {error}") from error
+
+
+def dynamic_graph(
+    model: nn.Module,
+    samples: Any,
+    labels: Any = None,
+    layers: str | Sequence[str] = "blocks",
+    *,
+    graph: Callable[..., Data] = knn_graph,
+    k: int = 3,
+    batch_size: int = 256,
+    transform: Callable[[Tensor], Tensor] | None = None,
+    progress: bool = True,
+    **graph_options: Any,
+) -> DynamicGraph:
+    """Runs samples through a model and joins them, at each layer, to the samples that the layer puts near them.
+
+    Args:
+        model: Any module, on any device; graphs are made where the activations are.
+        samples: Tensor `[N, ...]`, a map-style data set, or batches `x` or `(x, y)`, such as a `DataLoader`.
+        labels: Integers `[N]`, at least two classes; those that come with the samples if None.
+        layers: Names or patterns as in `layer_names`.
+        graph: A function `(x, k, *, y, layer, ...) -> Data`, such as those in `graphmod.graphs`.
+        k: Neighbours of each sample.
+        batch_size: Samples in one forward pass.
+        transform: As in `layer_activations`.
+        progress: Shows progress bars on a terminal.
+        **graph_options: Passed on to `graph`, such as `compat="lu2022"` or `keep_x=True`.
+
+    Returns:
+        One graph for each layer.
+
+    Raises:
+        TypeError: If labels are not integers, or a layer gives no tensor.
+        ValueError: If labels, layers or k do not fit, or a layer is constant or holds NaN or Inf.
+
+    Example:
+        >>> x = torch.rand(20, 4)
+        >>> dynamic_graph(nn.Sequential(nn.Linear(4, 8), nn.ReLU()), x, x[:, 0].round().long(), "all")
+        DynamicGraph(2 layers, 20 samples, 0 … 1)
+    """
+    x, y = collect(samples, labels)
+    if not 1 <= k < len(x):
+        raise ValueError(f"k must be at least 1 and smaller than the number of samples; got k={k} for {len(x)} samples")
+    activations = layer_activations(
+        model, x, layers, batch_size=batch_size, transform=transform, progress=progress
+    )
+    graphs = {}
+    for layer in tqdm(list(activations), desc="graphs", unit="layer", leave=False, disable=None if progress else True):
+        features = activations.pop(layer)
+        graphs[layer] = graph(features, k, y=y.to(features.device), layer=layer, **graph_options)
+    return DynamicGraph(graphs)
+
+
+def measure(
+    graphs: DynamicGraph | Sequence[DynamicGraph], metrics: Metric | Sequence[Metric] = modularity_terms
+) -> pd.DataFrame:
+    """Measures every layer's graph.
+
+    Args:
+        graphs: The graphs of a network; or several such, one for each repeat.
+        metrics: One or more functions of a graph that return a number `[]`, named after the function, or a dict of
+            numbers by name.
+
+    Returns:
+        A long table: `repeat` (from 0), `layer`, `depth` (from 1), `metric`, `value`.
+
+    Example:
+        >>> graphs = DynamicGraph({"fc": knn_graph(torch.eye(4), k=1, y=torch.tensor([0, 0, 1, 1]))})
+        >>> list(measure(graphs).metric)
+        ['modularity', 'overlap', 'expected', 'maximum', 'normalized']
+    """
+    repeats = [graphs] if isinstance(graphs, DynamicGraph) else graphs
+    functions = [metrics] if callable(metrics) else metrics
+    rows = []
+    for repeat, one in enumerate(repeats):
+        for depth, (layer, graph) in enumerate(one.items(), start=1):
+            for function in functions:
+                found = function(graph)
+                named = found if isinstance(found, Mapping) else {_name(function): found}
+                rows += [(repeat, layer, depth, name, float(value)) for name, value in named.items()]
+    return pd.DataFrame(rows, columns=["repeat", "layer", "depth", "metric", "value"])
+
+
+def summarize(values: pd.DataFrame) -> pd.DataFrame:
+    """Averages a table of `measure` over its repeats.
+
+    Returns:
+        One row a layer: `layer`, `depth`, a column for each metric with its mean, then one `<metric>_std` each with the
+        sample standard deviation over the repeats (NaN for a single one), and `num_repeats`.
+
+    Example:
+        >>> one = pd.DataFrame({"repeat": 0, "layer": "fc", "depth": 1, "metric": "modularity", "value": [0.5]})
+        >>> summarize(one).to_dict("records")
+        [{'layer': 'fc', 'depth': 1, 'modularity': 0.5, 'modularity_std': nan, 'num_repeats': 1}]
+    """
+    metrics = list(values.metric.unique())
+    groups = values.groupby(["layer", "depth", "metric"], sort=False).value
+    mean, std = groups.mean().unstack()[metrics], groups.std().unstack()[metrics].add_suffix("_std")
+    table = mean.join(std).reset_index().sort_values("depth", ignore_index=True)
+    table["num_repeats"] = values.repeat.nunique()
+    return table.rename_axis(columns=None)
+
+
+def modularity_curve(
+    model: nn.Module,
+    samples: Any,
+    labels: Any = None,
+    *,
+    layers: str | Sequence[str] = "blocks",
+    k: int = 3,
+    num_samples: int | None = None,
+    repeats: int = 1,
+    order: Order = "stratified",
+    seed: int = 0,
+    **options: Any,
+) -> pd.DataFrame:
+    """Measures how far a network has pulled the classes apart at each layer.
+
+    Args:
+        model: Any module.
+        samples: Tensor `[N, ...]`, a map-style data set, or batches `x` or `(x, y)`, such as a `DataLoader`. In file
+            order it is read no further than needed.
+        labels: Integers `[N]`, at least two classes; those that come with the samples if None.
+        layers: Names or patterns as in `layer_names`.
+        k: Neighbours of each sample.
+        num_samples: Samples of one graph; all of them, divided by the repeats, if None.
+        repeats: Number of disjoint draws; each gives a curve, of which mean and spread are returned.
+        order: How they are drawn, `"stratified"` or `"file"`, see `graphmod.samples.draw`.
+        seed: Seed of the draws.
+        **options: Passed on to `dynamic_graph`.
+
+    Returns:
+        One row a layer: `layer`, `depth` (from 1), `modularity`, `overlap`, `expected`, `maximum`, `normalized` (see
+        `modularity_terms`), the same with `_std` over the repeats, and `num_repeats`.
+
+    Raises:
+        TypeError: If labels are not integers.
+        ValueError: As `dynamic_graph`; if there are fewer samples than asked for.
+
+    Example:
+        >>> model, x = nn.Sequential(nn.Linear(4, 8), nn.ReLU()), torch.rand(40, 4)
+        >>> modularity_curve(model, x, x[:, 0].round().long(), repeats=2)[["layer", "depth", "num_repeats"]]
+          layer  depth  num_repeats
+        0     0      1            2
+
+    Reference:
+        Lu et al., "Understanding the Dynamics of DNNs Using Graph Modularity", ECCV 2022, section 3. Their protocol is
+        `order="file", num_samples=500, repeats=5` on the test images.
+    """
+    needed = num_samples * repeats if num_samples is not None and order == "file" else None
+    x, y = collect(samples, labels, num_samples=needed)
+    draws = draw(y, num_samples or len(y) // repeats, repeats, order=order, seed=seed)
+    graphs = [dynamic_graph(model, x[rows], y[rows], layers, k=k, **options) for rows in draws]
+    return summarize(measure(graphs))
+
+
+def published_curve(model: str, dataset: str = "CIFAR-10", condition: str = "clean") -> pd.DataFrame:
+    """Returns a curve of Lu et al. 2022, read off the vector figures of their poster to three digits.
+
+    Args:
+        model: `"ResNet18"`, `34`, `50`, `101`, `152`, `"VGG11"`, `13`, `16`, `19`.
+        dataset: `"CIFAR-10"`, `"CIFAR-100"` or `"ImageNet-50"`.
+        condition: `"clean"`, or the name of an attack (ResNet18 and VGG16 on CIFAR-10).
+
+    Returns:
+        One row a layer: `depth` (from 1) and `modularity`.
+
+    Raises:
+        ValueError: If there is no such curve; the message lists those that there are.
+
+    Example:
+        >>> published_curve("ResNet18").modularity.iloc[-1]
+        0.836
+    """
+    with (resources.files("graphmod.data") / "reference/lu2022-curves.csv").open() as file:
+        table = pd.read_csv(file)
+    rows = table[(table.dataset == dataset) & (table.condition == condition)]
+    if model not in set(rows.model):
+        there = sorted(set(table[table.condition == condition].model)) or sorted(set(table.condition))
+        raise ValueError(f"no curve was published for {model!r}, {dataset!r}, {condition!r}; there are {', '.join(there)}")
+    rows = rows[rows.model == model]
+    return pd.DataFrame({"depth": rows["index"].to_numpy(), "modularity": rows.value.to_numpy()})
+
+
+def _name(function: Metric) -> str:
+    while isinstance(function, partial):
+        function = function.func
+    name: str = inspect.unwrap(function).__name__
+    return name

@@ -1,0 +1,232 @@
+"""Labelled images by name: digits, a folder of images, torchvision's data sets, NumPy archives."""
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from ._names import nearest
+from .samples import Order, draw, interleaved
+
+
+@dataclass(frozen=True)
+class Samples(Dataset[tuple[Tensor, Tensor]]):
+    """Labelled images in memory, and a map-style data set of them.
+
+    Attributes:
+        images: Float32 `[N, C, H, W]` in [0, 1].
+        labels: Int64 `[N]`, numbers of `classes`.
+        ids: What each sample is called where it came from: a file's name, or its number.
+        classes: The names of the classes, by number.
+    """
+
+    images: Tensor
+    labels: Tensor
+    ids: list[str]
+    classes: list[str]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        return self.images[index], self.labels[index]
+
+
+def load(
+    name: str,
+    *,
+    split: str = "test",
+    num_samples: int | None = None,
+    order: Order = "file",
+    seed: int = 0,
+    image_size: int | None = None,
+    root: str | Path = "datasets",
+    download: bool = False,
+) -> Samples:
+    """Reads labelled images. Only the samples that were asked for are decoded.
+
+    Args:
+        name: One of
+
+            - `"digits"`: scikit-learn's handwritten digits, 8 × 8, grey; 797 to train, 1,000 to test, no download;
+            - `"folder:PATH"`: one folder a class in `PATH/<split>` (or in `PATH`, where there are no splits), images of
+              any format that Pillow reads, as RGB. File order is by file name over all classes;
+            - `"torchvision:NAME"`: a class of `torchvision.datasets`, such as `CIFAR10`, kept in `root`;
+            - `"npz:PATH"`: a NumPy archive of `images` (uint8, or floating in [0, 1]; `[N, C, H, W]`, `[N, H, W, C]` or
+              `[N, H, W]`) and `labels`.
+        split: `"train"` or `"test"`, where the data set has them.
+        num_samples: How many; all of them if None.
+        order: `"file"` takes the first ones, `"stratified"` a draw in which every class has its share.
+        seed: Seed of a stratified draw.
+        image_size: Scales the shorter side to this many pixels and cuts out the centre; unchanged if None.
+        root: Folder of torchvision's files.
+        download: Lets torchvision download them.
+
+    Raises:
+        ValueError: If there is no such data set, too few samples, an image that cannot be read, a class folder without
+            images, or images of unlike sizes.
+        FileNotFoundError: If a path does not exist.
+
+    Example:
+        >>> digits = load("digits", num_samples=100)
+        >>> digits.images.shape, digits.classes[:3]
+        (torch.Size([100, 1, 8, 8]), ['0', '1', '2'])
+    """
+    kind, _, rest = name.partition(":")
+    sources: dict[str, Callable[[], _Source]] = {
+        "digits": lambda: _digits(split),
+        "folder": lambda: _folder(Path(rest), split),
+        "torchvision": lambda: _torchvision(rest, split, root, download),
+        "npz": lambda: _npz(Path(rest)),
+    }
+    if kind not in sources or (kind == "digits") == bool(rest):
+        raise ValueError(
+            f"there is no data set {name!r}; choose digits, folder:PATH, torchvision:NAME or npz:PATH "
+            f"({nearest(kind, sources)})"
+        )
+    source = sources[kind]()
+    if num_samples is None:
+        chosen = torch.arange(len(source.labels))
+    else:
+        chosen = draw(source.labels, num_samples, order=order, seed=seed)[0].sort().values
+    images = [_sized(source.read(i), image_size) for i in chosen.tolist()]
+    ids = [source.ids[i] for i in chosen.tolist()]
+    for image, image_id in zip(images, ids, strict=True):
+        if image.shape != images[0].shape:
+            raise ValueError(
+                f"images must have one size; {ids[0]} is {list(images[0].shape)} and {image_id} is {list(image.shape)}: "
+                "pass image_size"
+            )
+    return Samples(torch.stack(images), source.labels[chosen], ids, source.classes)
+
+
+# --- where images come from ---
+
+
+@dataclass(frozen=True)
+class _Source:
+    labels: Tensor
+    ids: Sequence[str]
+    classes: list[str]
+    read: Callable[[int], Tensor]
+
+
+def _digits(split: str) -> _Source:
+    from sklearn.datasets import load_digits
+
+    pixels, labels = load_digits(return_X_y=True)
+    labels = torch.from_numpy(labels).long()
+    order = interleaved(labels, seed=0)
+    splits = {"test": order[:1000], "train": order[1000:]}
+    if split not in splits:
+        raise ValueError(f"digits has the splits train and test; got {split!r}")
+    rows = splits[split].sort().values
+    images = torch.from_numpy(pixels).float().view(-1, 1, 8, 8) / 16
+    ids = [str(row) for row in rows.tolist()]
+    return _Source(labels[rows], ids, [str(digit) for digit in range(10)], lambda i: images[rows[i]])
+
+
+def _folder(path: Path, split: str) -> _Source:
+    if not path.is_dir():
+        raise FileNotFoundError(f"there is no folder {path}")
+    extensions = set(Image.registered_extensions())
+    base = path / split if (path / split).is_dir() else path
+    folders = sorted(folder for folder in base.iterdir() if folder.is_dir() and not folder.name.startswith("."))
+    if not folders:
+        raise ValueError(f"{base} holds no class folders; expected {base}/<class>/<image>")
+    files = []
+    for number, folder in enumerate(folders):
+        found = [(file, number) for file in folder.iterdir() if file.suffix.lower() in extensions]
+        if not found:
+            inside = sorted(child.name for child in folder.iterdir() if child.is_dir())
+            hint = f"; it holds the folders {', '.join(inside[:3])}: is {folder.name} a split?" if inside else ""
+            raise ValueError(f"class folder {folder} holds no images{hint}")
+        files += found
+    files.sort(key=lambda item: (_natural(item[0].name), item[1]))
+    labels = torch.tensor([number for _, number in files])
+    ids = [str(file.relative_to(base)) for file, _ in files]
+    return _Source(labels, ids, [folder.name for folder in folders], lambda i: _image(files[i][0]))
+
+
+def _natural(name: str) -> list[tuple[int, str]]:
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name) if part]
+
+
+def _image(file: Path) -> Tensor:
+    try:
+        with Image.open(file) as image:
+            return _to_tensor(image.convert("RGB"))
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise ValueError(f"{file} is not an image that can be read: {error}") from error
+
+
+def _to_tensor(image: Image.Image) -> Tensor:
+    pixels = torch.from_numpy(np.array(image))
+    return (pixels[None] if pixels.dim() == 2 else pixels.permute(2, 0, 1)).float() / 255
+
+
+def _torchvision(name: str, split: str, root: str | Path, download: bool) -> _Source:
+    from torchvision import datasets
+
+    kind = getattr(datasets, name, None)
+    if kind is None or not isinstance(kind, type):
+        raise ValueError(f"torchvision.datasets has no {name!r}; {nearest(name, datasets.__all__)}")
+    takes_split = name in {"SVHN", "STL10", "Food101", "Flowers102", "DTD", "GTSRB", "EuroSAT", "ImageNet"}
+    which = {"split": split} if takes_split else {"train": split == "train"}
+    which |= {} if name == "ImageNet" else {"download": download}
+    try:
+        data = kind(str(root), **which)
+    except RuntimeError as error:
+        raise FileNotFoundError(f"torchvision:{name} was not found in {root}: {error}") from error
+    targets = getattr(data, "targets", None)
+    targets = getattr(data, "labels", None) if targets is None else targets
+    targets = getattr(data, "_labels", None) if targets is None else targets
+    if targets is None:
+        raise ValueError(f"torchvision:{name} does not list its labels; use folder:PATH or pass tensors")
+    labels = torch.as_tensor(targets).long()
+    classes = [str(one) for one in getattr(data, "classes", range(int(labels.max()) + 1))]
+
+    def read(i: int) -> Tensor:
+        image = data[i][0]
+        return _to_tensor(image if image.mode in ("L", "RGB") else image.convert("RGB"))
+
+    return _Source(labels, [str(i) for i in range(len(labels))], classes, read)
+
+
+def _npz(path: Path) -> _Source:
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no file {path}")
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            arrays = {key: archive[key] for key in archive.files if key in ("images", "labels")}
+    except (ValueError, OSError) as error:
+        raise ValueError(f"{path} is not a NumPy archive of plain arrays: {error}") from error
+    if set(arrays) != {"images", "labels"}:
+        raise ValueError(f"{path} must hold the arrays images and labels")
+    images, labels = arrays["images"], torch.from_numpy(arrays["labels"])
+    if images.ndim == 3:
+        images = images[:, None]
+    elif images.ndim == 4 and images.shape[1] not in (1, 3) and images.shape[3] in (1, 3):
+        images = images.transpose(0, 3, 1, 2)
+    if images.ndim != 4 or len(images) != len(labels):
+        raise ValueError(f"{path}: images must be [N, C, H, W] with one label each; got {list(images.shape)}")
+    if images.dtype != np.uint8 and not (images.min() >= 0 and images.max() <= 1):
+        raise ValueError(f"{path}: images must be uint8 or in [0, 1]; got {images.min():g} to {images.max():g}")
+    scale = 255 if images.dtype == np.uint8 else 1
+    ids = [str(i) for i in range(len(labels))]
+    classes = [str(i) for i in range(int(labels.max()) + 1)]
+    return _Source(labels.long(), ids, classes, lambda i: torch.from_numpy(images[i].copy()).float() / scale)
+
+
+def _sized(image: Tensor, size: int | None) -> Tensor:
+    if size is None:
+        return image
+    from torchvision.transforms.v2 import functional
+
+    return functional.center_crop(functional.resize(image, [size], antialias=True), [size]).clamp(0, 1)

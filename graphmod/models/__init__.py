@@ -1,0 +1,78 @@
+"""Networks, an open family: the file `<name>.py` holds `<name>(num_classes, ...) -> Module`, and `LAYERS`.
+
+Every model takes images in [0, 1] and normalises them in its first layer. `LAYERS` states which layers `"blocks"` means.
+A number at the end of a model's name is its depth: `"resnet56"` is `resnet(num_classes, depth=56)` of `resnet.py`.
+"""
+
+import re
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from .._family import member, members
+from .._names import unknown
+from ._weights import load_weights
+
+__all__ = ["build", "load_weights"]
+
+
+def build(
+    name: str,
+    *,
+    num_classes: int = 10,
+    weights: str | Path | None = None,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+) -> nn.Module:
+    """Builds a network by name.
+
+    Args:
+        name: A file of this folder, with the depth where it has several: `"digits"`, `"resnet20"`, `"vgg16"`; or
+            `"torchvision:NAME"` for any classifier of torchvision.
+        num_classes: Number of outputs.
+        weights: A file (a PyTorch state dict or safetensors); `"default"` for those that come with graphmod (`digits`)
+            or with torchvision (a download); None for random ones.
+        mean: Mean of each channel, of images in [0, 1], that the weights were trained with; the model's own if None.
+        std: Standard deviation of each channel, likewise.
+
+    Returns:
+        A module in evaluation mode that takes images `[N, C, H, W]` in [0, 1] and returns logits `[N, num_classes]`.
+
+    Raises:
+        ValueError: If there is no such model or depth, no default weights, or weights that do not fit.
+        FileNotFoundError: If the file of weights does not exist.
+
+    Example:
+        >>> import torch
+        >>> build("digits", weights="default")(torch.rand(2, 1, 8, 8)).shape
+        torch.Size([2, 10])
+    """
+    options: dict[str, Any] = {} if mean is None else {"mean": tuple(mean)}
+    options |= {} if std is None else {"std": tuple(std)}
+    kind, _, rest = name.partition(":")
+    if kind == "torchvision" and rest:
+        from ._torchvision import torchvision_model
+
+        model = torchvision_model(rest, num_classes, pretrained=weights == "default", **options)
+        weights = None if weights == "default" else weights
+    else:
+        model = _from_family(name)(num_classes, **options)
+    if weights == "default":
+        weights = Path(str(resources.files("graphmod.data") / f"{name}.safetensors"))
+        if not weights.is_file():
+            raise ValueError(f"no weights come with {name}; pass a file of weights, or none for random ones")
+    if weights is not None:
+        load_weights(model, weights)
+    return model.eval()
+
+
+def _from_family(name: str) -> Any:
+    if name in members(__name__):
+        return member(__name__, name)
+    family, depth = re.fullmatch(r"(.*?)(\d*)", name).groups()  # type: ignore[union-attr]
+    if not depth or family not in members(__name__):
+        raise ValueError(unknown("model", name, [*members(__name__), "torchvision:resnet50"]))
+    return lambda num_classes, **options: member(__name__, family)(num_classes, depth=int(depth), **options)

@@ -1,0 +1,73 @@
+"""Weights from files, read without running anything that they say."""
+
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+
+def load_weights(model: nn.Module, path: str | Path) -> nn.Module:
+    """Copies the weights of a file into a model, all of them or none.
+
+    Args:
+        model: The module to fill. It is changed, and returned.
+        path: A safetensors file, or a PyTorch file with a state dict, alone or under the key `state_dict` or `model`.
+            A prefix `module.` that a parallel wrapper left is dropped; the counters `num_batches_tracked`, which older
+            files lack, may be missing.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If the file holds anything but tensors, or not exactly the model's weights.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp()) / "weights.pt"
+        >>> torch.save(nn.Linear(2, 2).state_dict(), path)
+        >>> load_weights(nn.Linear(2, 2), path)
+        Linear(in_features=2, out_features=2, bias=True)
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no file of weights {path}")
+    wanted = model.state_dict()
+    counters = {key: value for key, value in wanted.items() if key.endswith(".num_batches_tracked")}
+    state = counters | {key.removeprefix("module."): value for key, value in _read(path).items()}
+    missing, unexpected = sorted(wanted.keys() - state.keys()), sorted(state.keys() - wanted.keys())
+    if missing or unexpected:
+        raise ValueError(
+            f"{path} does not hold the weights of this {type(model).__name__}: {len(missing)} are missing"
+            f"{_some(missing)}, {len(unexpected)} are unexpected{_some(unexpected)}"
+        )
+    unlike = [
+        f"{key} {list(state[key].shape)} for {list(wanted[key].shape)}"
+        for key in wanted
+        if state[key].shape != wanted[key].shape
+    ]
+    if unlike:
+        raise ValueError(f"{path} holds weights of other shapes than the model's{_some(unlike)}")
+    model.load_state_dict(state)
+    return model
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, SafetensorError, RuntimeError, EOFError, ValueError, OSError) as error:
+        reason = str(error).split("\n")[0]
+        raise ValueError(f"{path} is not a file of plain weights; nothing in it was run ({reason})") from error
+    for key in ("state_dict", "model"):
+        if isinstance(state, Mapping) and isinstance(state.get(key), Mapping):
+            state = state[key]
+    if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise ValueError(f"{path} must hold a state dict, names and tensors; got {type(state).__name__}")
+    return dict(state)
+
+
+def _some(names: list[str]) -> str:
+    return f" ({', '.join(names[:3])}{', …' if len(names) > 3 else ''})" if names else ""

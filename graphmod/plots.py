@@ -1,0 +1,73 @@
+"""Pictures of tables: a table and an `Axes` in, the `Axes` out. Nothing is saved or shown here."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+MAX_NAMES = 30
+"""Above so many layers the axis counts them instead of naming them."""
+
+
+def plot_curve(
+    curve: pd.DataFrame,
+    *,
+    metric: str = "modularity",
+    label: str | None = None,
+    published: Mapping[str, pd.DataFrame] | None = None,
+    ax: "Axes | None" = None,
+) -> "Axes":
+    """Draws a modularity curve: the mean over repeats at each layer, with a band of one standard deviation.
+
+    Args:
+        curve: A table of `graphmod.modularity_curve`: `layer`, `depth`, the metric and its `_std`.
+        metric: The column to draw.
+        label: Name of the curve in the legend.
+        published: Curves to compare with (`depth`, `modularity`) by name, drawn dashed; a network of another depth is
+            stretched from first layer to last.
+        ax: Where to draw; a new figure if None.
+
+    Returns:
+        The `Axes`; `ax.figure.savefig(...)` writes it.
+
+    Raises:
+        ValueError: If the table has no such column.
+
+    Example:
+        >>> curve = pd.DataFrame({"layer": ["a", "b"], "depth": [1, 2], "modularity": [0.1, 0.8]})
+        >>> plot_curve(curve).get_ylabel()
+        'modularity Q'
+    """
+    import matplotlib.pyplot as plt
+    import seaborn as sns
+
+    if metric not in curve:
+        raise ValueError(f"the table has no column {metric!r}; it has {', '.join(curve.columns)}")
+    if ax is None:
+        with sns.axes_style("whitegrid", {"grid.color": "0.92", "axes.edgecolor": "0.6"}):
+            width = float(np.clip(2.5 + 0.32 * len(curve), 5.5, 12))
+            ax = plt.subplots(figsize=(width, 4), layout="constrained")[1]
+    sns.lineplot(curve, x="depth", y=metric, marker="o", label=label, legend=False, ax=ax, zorder=3)
+    color = ax.lines[-1].get_color()
+    std = curve.get(f"{metric}_std")
+    if std is not None and std.notna().any():
+        ax.fill_between(
+            curve.depth, curve[metric] - std, curve[metric] + std, color=color, alpha=0.2, linewidth=0, zorder=2
+        )
+    shades = sns.color_palette("flare", len(published or {}))
+    for shade, (name, other) in zip(shades, (published or {}).items(), strict=True):
+        stretched = np.linspace(curve.depth.min(), curve.depth.max(), len(other))
+        ax.plot(stretched, other.modularity, "--", color=shade, linewidth=1.2, label=name)
+    if label or published:
+        ax.legend(frameon=False)
+    names = list(curve.layer) if len(curve) <= MAX_NAMES else list(curve.depth)
+    step = 1 if len(curve) <= MAX_NAMES else len(curve) // MAX_NAMES + 1
+    ax.set_xticks(list(curve.depth)[::step], names[::step], rotation=90 if len(curve) <= MAX_NAMES else 0)
+    ax.set(xlabel="layer", ylabel="modularity Q" if metric == "modularity" else metric)
+    ax.axhline(0, color="0.6", linewidth=0.8, zorder=1)
+    sns.despine(ax=ax)
+    return ax
