@@ -40,4 +40,3 @@ def member(family: str, name: str, suffix: str = "") -> Callable[..., Any]:
         raise ValueError(unknown(f"{family} member", name, members(family)))
     function: Callable[..., Any] = getattr(importlib.import_module(f"{family}.{name}"), name + suffix)
     return function
-

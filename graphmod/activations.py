@@ -17,6 +17,7 @@ from tqdm.auto import tqdm
 from ._names import nearest, unknown
 from .samples import batches
 
+
 def layer_names(model: nn.Module, pattern: str | Sequence[str] = "blocks") -> list[str]:
     """Lists the layers of a model that a pattern selects, in the order in which the model holds them.
 
@@ -63,6 +64,7 @@ def layer_activations(
     batch_size: int = 256,
     transform: Callable[[Tensor], Tensor] | None = None,
     device: torch.device | str | None = None,
+    title: str = "",
     progress: bool = True,
 ) -> dict[str, Tensor]:
     """Runs samples through a model and records what the layers give, each sample's output flattened to one row.
@@ -80,10 +82,11 @@ def layer_activations(
         batch_size: Samples in one forward pass, where `samples` does not come in batches.
         transform: Applied to a layer's output `[B, ...]` before it is flattened, such as a pooling.
         device: Where the activations are kept; where they were made if None.
+        title: What the progress bar begins with.
         progress: Shows a progress bar on a terminal.
 
     Returns:
-        For each layer, in the order of `layer_names`, a tensor `[N, D]` of the type that the layer gave.
+        For each layer, in the order in which they run, a tensor `[N, D]` of the type that the layer gave.
 
     Raises:
         ValueError: If a layer does not exist, never runs, runs more than once in one forward pass, or gives something
@@ -96,7 +99,7 @@ def layer_activations(
         {'0': (5, 8), '1': (5, 8), '2': (5, 2)}
     """
     names = layer_names(model, layers)
-    rows: dict[str, list[Tensor]] = {name: [] for name in names}
+    rows: dict[str, list[Tensor]] = {}
     runs: Counter[str] = Counter()
     num_samples = 0
 
@@ -104,22 +107,22 @@ def layer_activations(
         def hook(_module: nn.Module, _inputs: Any, output: Any) -> None:
             runs[name] += 1
             if runs[name] == 1:
-                rows[name].append(_rows(name, output, num_samples, transform).to(device=device, copy=True))
+                copy = _rows(name, output, num_samples, transform).to(device=device, copy=True)
+                rows.setdefault(name, []).append(copy)
 
         return hook
 
     total = -(-len(samples) // batch_size) if isinstance(samples, Tensor) else None
+    hidden = None if progress else True  # None: shown on a terminal only
     home = next(model.parameters(), torch.empty(0)).device
     with torch.no_grad(), _evaluation(model), _hooks(model, {name: record(name) for name in names}):
-        bar = tqdm(desc="forward", total=total, unit="batch", leave=False, disable=None if progress else True)
-        for x, _ in batches(samples, batch_size):
+        bar = tqdm(batches(samples, batch_size), f"{title} forward".strip(), total, False, unit="batch", disable=hidden)
+        for x, _ in bar:
             runs.clear()
             num_samples = len(x)
             model(x.to(home))
             _check_runs(model, names, runs)
-            bar.update()
-        bar.close()
-    return {name: torch.cat(rows.pop(name)) for name in names}
+    return {name: torch.cat(rows.pop(name)) for name in list(rows)}
 
 
 def first_tensor(output: Any) -> Tensor | None:
@@ -140,8 +143,8 @@ def _rows(name: str, output: Any, num_samples: int, transform: Callable[[Tensor]
     x = transform(x) if transform else x
     if x.dim() == 0 or len(x) != num_samples:
         raise ValueError(
-            f"layer {name!r} gives shape {list(x.shape)} for a batch of {num_samples} samples; the first dimension must "
-            "be the samples: pass a transform that brings it to the front"
+            f"layer {name!r} gives shape {list(x.shape)} for {num_samples} samples; its first dimension must be the samples"
+            ": pass a transform that brings them to the front"
         )
     return x.detach().reshape(num_samples, -1)
 
@@ -198,8 +201,9 @@ def _select(modules: Mapping[str, nn.Module], pattern: str) -> list[str]:
 
 def _blocks(modules: Mapping[str, nn.Module]) -> list[str]:
     for name, module in modules.items():  # the outermost that states its own, also inside a wrapper
-        if hasattr(module, "LAYERS"):
-            return [f"{name}.{layer}".lstrip(".") for layer in layer_names(module, module.LAYERS)]
+        stated: Any = getattr(module, "LAYERS", None)
+        if stated is not None:
+            return [f"{name}.{layer}".lstrip(".") for layer in layer_names(module, stated)]
     convolutions = [name for name, module in modules.items() if isinstance(module, _ConvNd)]
     blocks = _repeated_blocks(modules)
     if blocks:

@@ -1,6 +1,6 @@
 """Where the stages meet: a network and labelled samples become graphs, and graphs become tables.
 
-    modularity_curve = summarize ∘ measure ∘ dynamic_graph, over repeats
+modularity_curve = summarize ∘ measure ∘ dynamic_graph, over repeats
 """
 
 import inspect
@@ -66,7 +66,8 @@ class DynamicGraph(Mapping[str, Data]):
         return len(self._graphs)
 
     def __repr__(self) -> str:
-        return f"DynamicGraph({len(self)} layers, {len(self.y)} samples, {list(self)[0]} … {list(self)[-1]})"
+        layers = list(self)
+        return f"DynamicGraph({len(self)} layers, {len(self.y)} samples, {layers[0]} … {layers[-1]})"
 
     @property
     def y(self) -> Tensor:
@@ -103,7 +104,11 @@ class DynamicGraph(Mapping[str, Data]):
                 return cls(
                     {
                         layer: make_graph(
-                            file.get_tensor(f"{i}.edge_index"), file.get_tensor(f"{i}.edge_weight"), len(y), y=y, layer=layer
+                            file.get_tensor(f"{i}.edge_index"),
+                            file.get_tensor(f"{i}.edge_weight"),
+                            len(y),
+                            y=y,
+                            layer=layer,
                         )
                         for i, layer in enumerate(json.loads(file.metadata()["layers"]))
                     }
@@ -122,6 +127,7 @@ def dynamic_graph(
     k: int = 3,
     batch_size: int = 256,
     transform: Callable[[Tensor], Tensor] | None = None,
+    title: str = "",
     progress: bool = True,
     **graph_options: Any,
 ) -> DynamicGraph:
@@ -136,6 +142,7 @@ def dynamic_graph(
         k: Neighbours of each sample.
         batch_size: Samples in one forward pass.
         transform: As in `layer_activations`.
+        title: What the progress bars begin with.
         progress: Shows progress bars on a terminal.
         **graph_options: Passed on to `graph`, such as `compat="lu2022"` or `keep_x=True`.
 
@@ -155,10 +162,13 @@ def dynamic_graph(
     if not 1 <= k < len(x):
         raise ValueError(f"k must be at least 1 and smaller than the number of samples; got k={k} for {len(x)} samples")
     activations = layer_activations(
-        model, x, layers, batch_size=batch_size, transform=transform, progress=progress
+        model, x, layers, batch_size=batch_size, transform=transform, title=title, progress=progress
     )
     graphs = {}
-    for layer in tqdm(list(activations), desc="graphs", unit="layer", leave=False, disable=None if progress else True):
+    bar = tqdm(
+        list(activations), f"{title} graphs".strip(), leave=False, unit="layer", disable=None if progress else True
+    )
+    for layer in bar:
         features = activations.pop(layer)
         graphs[layer] = graph(features, k, y=y.to(features.device), layer=layer, **graph_options)
     return DynamicGraph(graphs)
@@ -207,9 +217,9 @@ def summarize(values: pd.DataFrame) -> pd.DataFrame:
         [{'layer': 'fc', 'depth': 1, 'modularity': 0.5, 'modularity_std': nan, 'num_repeats': 1}]
     """
     metrics = list(values.metric.unique())
-    groups = values.groupby(["layer", "depth", "metric"], sort=False).value
-    mean, std = groups.mean().unstack()[metrics], groups.std().unstack()[metrics].add_suffix("_std")
-    table = mean.join(std).reset_index().sort_values("depth", ignore_index=True)
+    spread = values.groupby(["layer", "depth", "metric"], sort=False).value.agg(["mean", "std"]).unstack()
+    table = spread["mean"][metrics].join(spread["std"][metrics].add_suffix("_std"))
+    table = table.reset_index().sort_values("depth", ignore_index=True)
     table["num_repeats"] = values.repeat.nunique()
     return table.rename_axis(columns=None)
 
@@ -290,7 +300,9 @@ def published_curve(model: str, dataset: str = "CIFAR-10", condition: str = "cle
     rows = table[(table.dataset == dataset) & (table.condition == condition)]
     if model not in set(rows.model):
         there = sorted(set(table[table.condition == condition].model)) or sorted(set(table.condition))
-        raise ValueError(f"no curve was published for {model!r}, {dataset!r}, {condition!r}; there are {', '.join(there)}")
+        raise ValueError(
+            f"no curve was published for {model!r}, {dataset!r}, {condition!r}; there are {', '.join(there)}"
+        )
     rows = rows[rows.model == model]
     return pd.DataFrame({"depth": rows["index"].to_numpy(), "modularity": rows.value.to_numpy()})
 

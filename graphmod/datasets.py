@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -100,7 +101,7 @@ def load(
     for image, image_id in zip(images, ids, strict=True):
         if image.shape != images[0].shape:
             raise ValueError(
-                f"images must have one size; {ids[0]} is {list(images[0].shape)} and {image_id} is {list(image.shape)}: "
+                f"images must have one size; {ids[0]} is {list(images[0].shape)}, {image_id} is {list(image.shape)}: "
                 "pass image_size"
             )
     return Samples(torch.stack(images), source.labels[chosen], ids, source.classes)
@@ -178,7 +179,7 @@ def _torchvision(name: str, split: str, root: str | Path, download: bool) -> _So
     if kind is None or not isinstance(kind, type):
         raise ValueError(f"torchvision.datasets has no {name!r}; {nearest(name, datasets.__all__)}")
     takes_split = name in {"SVHN", "STL10", "Food101", "Flowers102", "DTD", "GTSRB", "EuroSAT", "ImageNet"}
-    which = {"split": split} if takes_split else {"train": split == "train"}
+    which: dict[str, Any] = {"split": split} if takes_split else {"train": split == "train"}
     which |= {} if name == "ImageNet" else {"download": download}
     try:
         data = kind(str(root), **which)

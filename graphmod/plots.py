@@ -23,6 +23,8 @@ def plot_curve(
 ) -> "Axes":
     """Draws a modularity curve: the mean over repeats at each layer, with a band of one standard deviation.
 
+    A dotted line shows the largest Q that these labels allow.
+
     Args:
         curve: A table of `graphmod.modularity_curve`: `layer`, `depth`, the metric and its `_std`.
         metric: The column to draw.
@@ -42,17 +44,15 @@ def plot_curve(
         >>> plot_curve(curve).get_ylabel()
         'modularity Q'
     """
-    import matplotlib.pyplot as plt
     import seaborn as sns
 
     if metric not in curve:
         raise ValueError(f"the table has no column {metric!r}; it has {', '.join(curve.columns)}")
-    if ax is None:
-        with sns.axes_style("whitegrid", {"grid.color": "0.92", "axes.edgecolor": "0.6"}):
-            width = float(np.clip(2.5 + 0.32 * len(curve), 5.5, 12))
-            ax = plt.subplots(figsize=(width, 4), layout="constrained")[1]
+    ax = _axes(float(np.clip(2.5 + 0.32 * len(curve), 5.5, 12))) if ax is None else ax
     sns.lineplot(curve, x="depth", y=metric, marker="o", label=label, legend=False, ax=ax, zorder=3)
     color = ax.lines[-1].get_color()
+    if metric == "modularity" and "maximum" in curve:
+        ax.plot(curve.depth, curve.maximum, ":", color="0.4", linewidth=1.2, label="largest possible Q")
     std = curve.get(f"{metric}_std")
     if std is not None and std.notna().any():
         ax.fill_between(
@@ -62,12 +62,43 @@ def plot_curve(
     for shade, (name, other) in zip(shades, (published or {}).items(), strict=True):
         stretched = np.linspace(curve.depth.min(), curve.depth.max(), len(other))
         ax.plot(stretched, other.modularity, "--", color=shade, linewidth=1.2, label=name)
-    if label or published:
+    if ax.get_legend_handles_labels()[0]:
         ax.legend(frameon=False)
     names = list(curve.layer) if len(curve) <= MAX_NAMES else list(curve.depth)
     step = 1 if len(curve) <= MAX_NAMES else len(curve) // MAX_NAMES + 1
     ax.set_xticks(list(curve.depth)[::step], names[::step], rotation=90 if len(curve) <= MAX_NAMES else 0)
     ax.set(xlabel="layer", ylabel="modularity Q" if metric == "modularity" else metric)
-    ax.axhline(0, color="0.6", linewidth=0.8, zorder=1)
+    return ax
+
+
+def plot_training(table: pd.DataFrame, *, ax: "Axes | None" = None) -> "Axes":
+    """Draws accuracy on training and test images against the epoch.
+
+    Args:
+        table: `epoch` and one or more columns `<split>_accuracy`, in [0, 1].
+        ax: Where to draw; a new figure if None.
+
+    Returns:
+        The `Axes`.
+
+    Example:
+        >>> table = pd.DataFrame({"epoch": [1, 2], "train_accuracy": [0.5, 0.9]})
+        >>> plot_training(table).get_xlabel()
+        'epoch'
+    """
+    ax = _axes(5.5) if ax is None else ax
+    for column in table.filter(like="_accuracy"):
+        ax.plot(table.epoch, table[column], label=str(column).removesuffix("_accuracy"))
+    ax.set(xlabel="epoch", ylabel="accuracy")
+    ax.legend(frameon=False)
+    return ax
+
+
+def _axes(width: float) -> "Axes":
+    import matplotlib.pyplot as plt
+    import seaborn as sns
+
+    with sns.axes_style("whitegrid", {"grid.color": "0.92", "axes.edgecolor": "0.6"}):
+        ax: Axes = plt.subplots(figsize=(width, 4), layout="constrained")[1]
     sns.despine(ax=ax)
     return ax

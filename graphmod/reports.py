@@ -89,8 +89,9 @@ def write_settings(folder: str | Path, settings: Mapping[str, Any], **more: Any)
         **more: Further entries, such as `samples=[...]`.
     """
     content = {"settings": dict(settings), **more, "environment": environment()}
+    entries = [f"  {json.dumps(key)}: {_compact(value)}" for key, value in content.items()]
     with atomic_file(Path(folder) / SETTINGS) as temporary:
-        temporary.write_text(json.dumps(content, indent=2, default=str) + "\n")
+        temporary.write_text("{\n" + ",\n".join(entries) + "\n}\n")
 
 
 def environment() -> dict[str, Any]:
@@ -127,3 +128,11 @@ def _commit() -> str | None:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         return None
+
+
+def _compact(value: Any) -> str:
+    """JSON with a line for each entry of a mapping, and lists (of ten thousand sample ids) on one line."""
+    if not isinstance(value, Mapping):
+        return json.dumps(value, default=str)
+    entries = [f"    {json.dumps(str(key))}: {json.dumps(entry, default=str)}" for key, entry in value.items()]
+    return "{\n" + ",\n".join(entries) + "\n  }"

@@ -114,7 +114,7 @@ def draw(
         raise ValueError(f"num_samples and repeats must be at least 1; got {num_samples} and {repeats}")
     if num_samples * repeats > len(labels):
         raise ValueError(
-            f"{repeats} x {num_samples} samples were asked for and there are {len(labels)}; lower num_samples or repeats"
+            f"{repeats} x {num_samples} samples were asked for, there are {len(labels)}; lower num_samples or repeats"
         )
     if order == "file":
         ranks = torch.arange(len(labels))

@@ -1,7 +1,10 @@
 """Training from scratch, as a generator of epochs that can be stopped and taken up again."""
 
+import math
+import pickle
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -53,8 +56,8 @@ def train(
         progress: Shows a progress bar on a terminal.
 
     Yields:
-        `epoch` (from 1), `lr`, `loss` (mean cross-entropy over the epoch), `train_accuracy` (over the epoch, in [0, 1]),
-        and `test_accuracy` where there are test images.
+        `epoch` (from 1), `lr`, `loss` (mean cross-entropy over the epoch), `train_accuracy` (over the epoch, in
+        [0, 1]), and `test_accuracy` where there are test images.
 
     Raises:
         ValueError: If the checkpoint is of a run with other settings, or the loss is no longer finite.
@@ -73,9 +76,11 @@ def train(
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs)
     history: list[dict[str, float]] = []
     if checkpoint is not None and Path(checkpoint).is_file():
-        state = torch.load(checkpoint, map_location=home, weights_only=True)
+        state = _load(checkpoint, home)
         if state["settings"] != settings:
-            raise ValueError(f"{checkpoint} is of a run with other settings: {state['settings']}; remove it to start anew")
+            raise ValueError(
+                f"{checkpoint} is of a run with other settings: {state['settings']}; remove it to start anew"
+            )
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
         schedule.load_state_dict(state["schedule"])
@@ -86,11 +91,10 @@ def train(
     for epoch in range(len(history) + 1, epochs + 1):
         generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
         order = torch.randperm(len(images), generator=generator)
-        loss_sum, correct, rate = 0.0, 0, schedule.get_last_lr()[0]
+        loss_sum, correct, rate = 0.0, 0, float(schedule.get_last_lr()[0])
         model.train()
-        bar = tqdm(
-            order.split(batch_size), f"epoch {epoch}/{epochs}", leave=False, unit="step", disable=None if progress else True
-        )
+        steps = order.split(batch_size)
+        bar = tqdm(steps, f"epoch {epoch}/{epochs}", leave=False, unit="step", disable=None if progress else True)
         for rows in bar:
             x = _augmented(images[rows], augment, flip, generator).to(home)
             y = labels[rows].to(home)
@@ -103,17 +107,27 @@ def train(
             correct += int((logits.argmax(1) == y).sum())
         schedule.step()
         model.eval()
-        row = {"epoch": epoch, "lr": rate, "loss": loss_sum / len(images), "train_accuracy": correct / len(images)}
-        if not torch.tensor(row["loss"]).isfinite():
+        row: dict[str, float] = {
+            "epoch": epoch,
+            "lr": rate,
+            "loss": loss_sum / len(images),
+            "train_accuracy": correct / len(images),
+        }
+        if not math.isfinite(row["loss"]):
             raise ValueError(f"the loss is {row['loss']} after epoch {epoch}; lower lr")
         if test_images is not None and test_labels is not None:
             row["test_accuracy"] = accuracy(model, test_images, test_labels)
         history.append(row)
         if checkpoint is not None:
-            parts = {"model": model, "optimizer": optimizer, "schedule": schedule}
-            state = {name: part.state_dict() for name, part in parts.items()}
+            state = {
+                "settings": settings,
+                "history": history,
+                "model": model.state_dict(),
+                "optimizer": optimizer.state_dict(),
+                "schedule": schedule.state_dict(),
+            }
             with atomic_file(checkpoint) as temporary:
-                torch.save({"settings": settings, "history": history, **state}, temporary)
+                torch.save(state, temporary)
         yield row
 
 
@@ -128,6 +142,16 @@ def accuracy(model: nn.Module, images: Tensor, labels: Tensor, *, batch_size: in
     with torch.no_grad():
         found = torch.cat([model(x.to(home)).argmax(1).cpu() for x in images.split(batch_size)])
     return float((found == labels.cpu()).double().mean())
+
+
+def _load(checkpoint: str | Path, device: torch.device) -> dict[str, Any]:
+    try:
+        state = torch.load(checkpoint, map_location=device, weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+        raise ValueError(f"{checkpoint} is not a checkpoint of a training; remove it to start anew") from error
+    if not isinstance(state, dict) or not state.keys() >= {"settings", "history", "model", "optimizer", "schedule"}:
+        raise ValueError(f"{checkpoint} is not a checkpoint of a training; remove it to start anew")
+    return state
 
 
 def _augmented(images: Tensor, shift: int, flip: bool, generator: torch.Generator) -> Tensor:

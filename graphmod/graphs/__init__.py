@@ -2,3 +2,22 @@
 
 Every member finds neighbours in `_topk.py`, weighs them, and makes its `Data` through `_build.py`.
 """
+
+from collections.abc import Callable
+
+from torch_geometric.data import Data
+
+from .._family import member
+
+
+def find_graph(name: str) -> Callable[..., Data]:
+    """Returns the function of a member of the family by the member's name.
+
+    Raises:
+        ValueError: If there is no such member; the message names the nearest.
+
+    Example:
+        >>> find_graph("knn").__name__
+        'knn_graph'
+    """
+    return member(__name__, name, "_graph")

@@ -104,7 +104,7 @@ def make_graph(
             f"{list(edge_weight.shape)}"
         )
     source, target = edge_index
-    if len(source) and not (0 <= edge_index.min() and edge_index.max() < num_nodes):
+    if len(source) and not (edge_index.min() >= 0 and edge_index.max() < num_nodes):
         raise ValueError(f"edge_index must hold numbers of {num_nodes} nodes; got one outside")
     key, back = source * num_nodes + target, target * num_nodes + source
     if (key[1:] <= key[:-1]).any() or (source == target).any() or not torch.equal(back.sort().values, key):

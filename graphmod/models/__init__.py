@@ -1,7 +1,7 @@
 """Networks, an open family: the file `<name>.py` holds `<name>(num_classes, ...) -> Module`, and `LAYERS`.
 
-Every model takes images in [0, 1] and normalises them in its first layer. `LAYERS` states which layers `"blocks"` means.
-A number at the end of a model's name is its depth: `"resnet56"` is `resnet(num_classes, depth=56)` of `resnet.py`.
+Every model takes images in [0, 1] and normalises them in its first layer. `LAYERS` states which layers `"blocks"`
+means. A number at the end of a model's name is its depth: `"resnet56"` is `resnet(num_classes, depth=56)`.
 """
 
 import re
@@ -14,9 +14,9 @@ from torch import nn
 
 from .._family import member, members
 from .._names import unknown
-from ._weights import load_weights
+from ._weights import load_weights, save_weights
 
-__all__ = ["build", "load_weights"]
+__all__ = ["build", "load_weights", "save_weights"]
 
 
 def build(

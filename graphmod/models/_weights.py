@@ -6,8 +6,10 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+
+from .._files import atomic_file
 
 
 def load_weights(model: nn.Module, path: str | Path) -> nn.Module:
@@ -51,6 +53,17 @@ def load_weights(model: nn.Module, path: str | Path) -> nn.Module:
         raise ValueError(f"{path} holds weights of other shapes than the model's{_some(unlike)}")
     model.load_state_dict(state)
     return model
+
+
+def save_weights(model: nn.Module, path: str | Path) -> None:
+    """Writes a model's weights to a safetensors file, whole or not at all.
+
+    Raises:
+        OSError: If the file cannot be written.
+    """
+    state = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
+    with atomic_file(path) as temporary:
+        save_file(state, temporary)
 
 
 def _read(path: Path) -> dict[str, Tensor]:

@@ -43,10 +43,9 @@ def resnet(
         He et al., "Deep Residual Learning for Image Recognition", CVPR 2016, section 4.2 (thin) and table 1 (wide; a
         3 × 3 first convolution without pooling, as is usual for 32 × 32 images).
     """
-    common = {"layers": LAYERS, "mean": mean, "std": std}
     if depth in THIN:
-        return ResNet(num_classes, [(depth - 2) // 6] * 3, 16, pad=True, **common)
+        return ResNet(num_classes, [(depth - 2) // 6] * 3, 16, layers=LAYERS, mean=mean, std=std, pad=True)
     if depth in WIDE:
         blocks, bottleneck = WIDE[depth]
-        return ResNet(num_classes, blocks, 64, bottleneck=bottleneck, **common)
+        return ResNet(num_classes, blocks, 64, layers=LAYERS, mean=mean, std=std, bottleneck=bottleneck)
     raise ValueError(f"there is no ResNet of depth {depth}; choose {', '.join(map(str, sorted([*THIN, *WIDE])))}")

@@ -57,7 +57,7 @@ def vgg(
         ValueError: If there is no VGG of that depth.
 
     Reference:
-        Simonyan and Zisserman, "Very Deep Convolutional Networks for Large-Scale Image Recognition", ICLR 2015, table 1.
+        Simonyan and Zisserman, "Very Deep Convolutional Networks for Large-Scale Image Recognition", ICLR 2015.
     """
     if depth not in CONVOLUTIONS:
         raise ValueError(f"there is no VGG of depth {depth}; choose {', '.join(map(str, CONVOLUTIONS))}")

@@ -1,0 +1,44 @@
+# make demo    the first result, on a machine with nothing but Python 3.11
+# make test    the whole suite
+# make lint    what pre-commit runs
+# make scatter torch-scatter's kernels, built from source (some minutes)
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+OUT ?= results/modularity_curve
+
+.PHONY: demo test slow lint scatter clean
+
+demo: $(VENV)/.installed
+	$(BIN)/python -m analyses.modularity_curve --out $(OUT)
+
+test: $(VENV)/.installed-test
+	$(BIN)/python -m pytest
+
+slow: $(VENV)/.installed-test
+	$(BIN)/python -m pytest -m slow
+
+lint: $(VENV)/.installed-test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+scatter: $(VENV)/.installed
+	$(BIN)/python -m pip install 'setuptools>=77' wheel ninja
+	$(BIN)/python -m pip install --no-build-isolation -e '.[scatter]'
+
+clean:
+	rm -rf $(VENV) build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "graphmod needs Python 3.11 or newer: make PYTHON=python3.11 ...")'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: setup.cfg pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip install -e .
+	@touch $@
+
+$(VENV)/.installed-test: $(VENV)/.installed
+	$(BIN)/python -m pip install -e '.[test]'
+	@touch $@

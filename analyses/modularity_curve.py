@@ -1,0 +1,100 @@
+"""Modularity curve: how far a network has pulled the classes apart at each layer.
+
+Claim (Lu et al. 2022): the modularity Q of the class labels, on the k-nearest-neighbour graph of each layer's
+activations, rises with depth as the network separates the classes, and stays level or falls where layers add nothing.
+
+    python -m analyses.modularity_curve
+    python -m analyses.modularity_curve --model resnet56 --weights resnet56.pt --dataset folder:cifar10 \
+        --order file --num-samples 500 --repeats 2 --published ResNet18,ResNet152
+"""
+
+from pathlib import Path
+from typing import Literal
+
+import pandas as pd
+import torch
+
+from graphmod.commandline import run
+from graphmod.curves import dynamic_graph, measure, published_curve, summarize
+from graphmod.datasets import load
+from graphmod.graphs import find_graph
+from graphmod.models import build
+from graphmod.plots import plot_curve
+from graphmod.reports import result_folder, write_figure, write_settings, write_table
+from graphmod.samples import draw
+
+SMOKE = {"num_samples": 50, "repeats": 2}
+
+
+def main(
+    *,
+    model: str = "digits",
+    weights: str | None = "default",
+    num_classes: int | None = None,
+    dataset: str = "digits",
+    split: str = "test",
+    image_size: int | None = None,
+    layers: tuple[str, ...] = ("blocks",),
+    graph: str = "knn",
+    k: int = 3,
+    num_samples: int = 200,
+    repeats: int = 5,
+    order: Literal["stratified", "file"] = "stratified",
+    seed: int = 0,
+    batch_size: int = 256,
+    device: str = "cuda" if torch.cuda.is_available() else "cpu",
+    published: tuple[str, ...] = (),
+    out: Path = Path("results/modularity_curve"),
+) -> pd.DataFrame:
+    """Runs the study and returns its table.
+
+    Args:
+        model: digits, resnet20 (32, 44, 56, 110; 18, 34, 50, 101, 152), vgg11 (13, 16, 19), or torchvision:NAME.
+        weights: A file, or those that come with the model, or none for random ones.
+        num_classes: Outputs of the model; the classes of the data if none.
+        dataset: digits, folder:PATH, torchvision:NAME or npz:PATH.
+        split: Part of the data set.
+        image_size: Scales and crops images to this size.
+        layers: Names, globs, blocks or all.
+        graph: Rule of the graph, a file of graphmod/graphs.
+        k: Neighbours of each sample.
+        num_samples: Samples of one graph.
+        repeats: Disjoint draws of so many samples.
+        order: How they are drawn; the published protocol is file.
+        seed: Seed of the draws.
+        batch_size: Samples in one forward pass.
+        device: Where the network runs and the graphs are built.
+        published: Curves of Lu et al. 2022 on CIFAR-10 to draw beside, such as ResNet18.
+        out: Folder of the result.
+    """
+    settings = dict(locals())
+    with result_folder(out) as folder:
+        samples = load(
+            dataset, split=split, num_samples=num_samples * repeats, order=order, seed=seed, image_size=image_size
+        )
+        network = build(model, num_classes=num_classes or len(samples.classes), weights=weights).to(device)
+        draws = draw(samples.labels, num_samples, repeats, order=order, seed=seed)
+        graphs = [
+            dynamic_graph(
+                network, samples.images[rows], samples.labels[rows], layers,
+                graph=find_graph(graph), k=k, batch_size=batch_size, title=f"repeat {i + 1}/{repeats}",
+            )
+            for i, rows in enumerate(draws)
+        ]  # fmt: skip
+        values = measure(graphs)
+        curve = summarize(values)
+
+        write_table(folder / "table.csv", curve)
+        write_table(folder / "repeats.csv", values)
+        others = {name: published_curve(name) for name in published}
+        write_figure(folder / "figure.png", plot_curve(curve, label=model, published=others))
+        for i, repeat in enumerate(graphs):
+            repeat.save(folder / f"graphs/repeat{i}.safetensors")
+        write_settings(folder, settings, samples=[[samples.ids[row] for row in rows.tolist()] for rows in draws])
+    print(curve[["layer", "modularity", "modularity_std", "overlap", "expected", "normalized"]].round(4).to_string())
+    print(f"\nTable, figure, settings and graphs are in {out}")
+    return curve
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,81 @@
+"""Training: a network from scratch on labelled images, for the other studies to look into.
+
+    python -m analyses.train
+    python -m analyses.train --model resnet20 --dataset torchvision:CIFAR10 --epochs 100 --augment 4 --flip \
+        --checkpoint resnet20.ckpt
+
+A run with `--checkpoint FILE` that was stopped goes on where it was.
+"""
+
+from pathlib import Path
+
+import pandas as pd
+import torch
+
+from graphmod.commandline import run
+from graphmod.datasets import load
+from graphmod.models import build, save_weights
+from graphmod.plots import plot_training
+from graphmod.reports import result_folder, write_figure, write_settings, write_table
+from graphmod.training import train
+
+SMOKE = {"epochs": 1}
+
+
+def main(
+    *,
+    model: str = "digits",
+    dataset: str = "digits",
+    image_size: int | None = None,
+    epochs: int = 60,
+    batch_size: int = 64,
+    lr: float = 0.1,
+    weight_decay: float = 5e-4,
+    augment: int = 1,
+    flip: bool = False,
+    seed: int = 0,
+    device: str = "cuda" if torch.cuda.is_available() else "cpu",
+    checkpoint: Path | None = None,
+    out: Path = Path("results/train"),
+) -> pd.DataFrame:
+    """Runs the training and returns its table, an epoch a row.
+
+    Args:
+        model: digits, resnet20 (32, 44, 56, 110; 18, 34, 50, 101, 152), vgg11 (13, 16, 19), or torchvision:NAME.
+        dataset: digits, folder:PATH, torchvision:NAME or npz:PATH, with the splits train and test.
+        image_size: Scales and crops images to this size.
+        epochs: Passes over the training images.
+        batch_size: Images in a step.
+        lr: Learning rate at the start; it falls to 0 along a cosine.
+        weight_decay: Weight decay.
+        augment: Random shifts of up to so many pixels.
+        flip: Random mirror images.
+        seed: Seed of the weights, the order and the augmentation.
+        device: Where the network trains.
+        checkpoint: File that keeps the run after each epoch.
+        out: Folder of the result.
+    """
+    settings = dict(locals())
+    with result_folder(out) as folder:
+        data, test = (load(dataset, split=split, image_size=image_size) for split in ("train", "test"))
+        torch.manual_seed(seed)
+        network = build(model, num_classes=len(data.classes)).to(device)
+        table = pd.DataFrame(
+            train(
+                network, data.images, data.labels, epochs=epochs, batch_size=batch_size, lr=lr,
+                weight_decay=weight_decay, augment=augment, flip=flip, seed=seed, checkpoint=checkpoint,
+                test_images=test.images, test_labels=test.labels,
+            )
+        )  # fmt: skip
+
+        write_table(folder / "table.csv", table)
+        write_figure(folder / "figure.png", plot_training(table))
+        save_weights(network, folder / "weights.safetensors")
+        write_settings(folder, settings)
+    print(table.tail(5).round(4).to_string(index=False))
+    print(f"\nWeights, table, figure and settings are in {out}")
+    return table
+
+
+if __name__ == "__main__":
+    run(main)
