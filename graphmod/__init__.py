@@ -6,6 +6,7 @@ graph says how far the layer has pulled the classes apart.
 
 from importlib.metadata import version
 
+from . import _quiet as _quiet
 from .activations import layer_activations, layer_names
 from .curves import DynamicGraph, dynamic_graph, measure, modularity_curve, published_curve, summarize
 from .graphs.knn import knn_graph

@@ -112,7 +112,7 @@ def layer_activations(
 
         return hook
 
-    total = -(-len(samples) // batch_size) if isinstance(samples, Tensor) else None
+    total = -(-len(samples) // max(batch_size, 1)) if isinstance(samples, Tensor) else None
     hidden = None if progress else True  # None: shown on a terminal only
     home = next(model.parameters(), torch.empty(0)).device
     with torch.no_grad(), _evaluation(model), _hooks(model, {name: record(name) for name in names}):
@@ -143,8 +143,8 @@ def _rows(name: str, output: Any, num_samples: int, transform: Callable[[Tensor]
     x = transform(x) if transform else x
     if x.dim() == 0 or len(x) != num_samples:
         raise ValueError(
-            f"layer {name!r} gives shape {list(x.shape)} for {num_samples} samples; its first dimension must be the samples"
-            ": pass a transform that brings them to the front"
+            f"layer {name!r} gives shape {list(x.shape)} for {num_samples} samples; the first dimension must be "
+            "the samples: pass a transform that brings them to the front"
         )
     return x.detach().reshape(num_samples, -1)
 

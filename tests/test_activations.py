@@ -1,0 +1,201 @@
+import re
+import warnings
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, TensorDataset
+
+from graphmod import layer_activations, layer_names
+from graphmod.models import build
+
+
+class Block(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1, self.conv2 = nn.Conv2d(4, 4, 3, padding=1), nn.Conv2d(4, 4, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(x + self.conv2(F.relu(self.conv1(x))))
+
+
+class Odd(nn.Module):
+    """Whatever a network may do to whoever watches it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Linear(4, 4)
+        self.relu = nn.ReLU(inplace=True)
+        self.twice = nn.Linear(4, 4)
+        self.never = nn.Linear(4, 4)
+        self.lstm = nn.LSTM(4, 3, batch_first=True)
+        self.early = nn.Dropout()
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.relu(self.first(self.early(x)))
+        x = self.twice(self.twice(x))
+        return self.lstm(x[:, None])[0]
+
+
+class Gives(nn.Module):
+    def __init__(self, give) -> None:
+        super().__init__()
+        self.give, self.weight = give, nn.Parameter(torch.ones(1))
+
+    def forward(self, x: Tensor):
+        return self.give(x)
+
+
+def test_values_equal_a_plain_forward() -> None:
+    model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.Flatten(), nn.Linear(72, 5)).eval()
+    x = torch.rand(10, 1, 8, 8)
+    found = layer_activations(model, x, "all", batch_size=3)
+    expected = x
+    for name, module in model.named_children():
+        expected = module(expected)
+        torch.testing.assert_close(found[name], expected.detach().flatten(1))
+        assert not found[name].requires_grad
+
+
+@pytest.mark.parametrize("kind", ["tensor", "dataset", "loader of pairs", "loader", "list of tensors"])
+def test_samples_in_any_form_give_the_same(kind: str) -> None:
+    x, y = torch.rand(10, 4), torch.zeros(10)
+    samples = {
+        "tensor": x,
+        "dataset": TensorDataset(x, y),
+        "loader of pairs": DataLoader(TensorDataset(x, y), batch_size=4),
+        "loader": DataLoader(x, batch_size=4),
+        "list of tensors": [x[:7], x[7:]],
+    }[kind]
+    model = nn.Sequential(nn.Linear(4, 3))
+    torch.testing.assert_close(layer_activations(model, samples, "0")["0"], model(x).detach())
+
+
+def test_a_later_in_place_operation_does_not_change_what_was_recorded() -> None:
+    model, x = Odd(), torch.randn(6, 4)
+    found = layer_activations(model, x, ["first", "relu"])
+    torch.testing.assert_close(found["first"], model.first(x).detach())
+    assert (found["first"] < 0).any()
+    assert (found["relu"] >= 0).all()
+
+
+def test_layers_come_in_the_order_in_which_they_run() -> None:
+    assert list(layer_activations(Odd(), torch.rand(2, 4), ["first", "early", "lstm"])) == ["early", "first", "lstm"]
+
+
+def test_modes_come_back_and_hooks_go_also_after_an_error() -> None:
+    model = Odd().train()
+    model.first.eval()
+    modes = {name: module.training for name, module in model.named_modules()}
+    layer_activations(model, torch.rand(3, 4), "first")
+    with pytest.raises(RuntimeError):
+        layer_activations(model, torch.rand(3, 5), "first")
+    assert {name: module.training for name, module in model.named_modules()} == modes
+    assert not any(module._forward_hooks for module in model.modules())
+
+
+def test_dropout_is_off_while_recording() -> None:
+    x = torch.rand(3, 4)
+    torch.testing.assert_close(layer_activations(Odd().train(), x, "early")["early"], x)
+
+
+@pytest.mark.parametrize(
+    "give",
+    [
+        lambda x: x,
+        lambda x: (x, x + 1),
+        lambda x: [None, x],
+        lambda x: {"last_hidden_state": x, "other": x + 1},
+        lambda x: {"hidden": x},
+    ],
+)
+def test_tuples_and_dicts(give) -> None:
+    x = torch.rand(3, 2, 2)
+    assert torch.equal(layer_activations(nn.Sequential(Gives(give)), x, "0")["0"], x.flatten(1))
+
+
+def test_transform_and_dtype() -> None:
+    x = torch.rand(4, 8, 5, 5).to(torch.bfloat16)
+    found = layer_activations(nn.Sequential(nn.Identity()), x, "0", transform=lambda x: x.mean((2, 3)))["0"]
+    assert found.shape == (4, 8)
+    assert found.dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize(
+    ("layer", "message"),
+    [
+        ("frist", r"there is no layer named 'frist'; the nearest are 'first'"),
+        ("twice", r"layer 'twice' runs 2 times in one forward pass; name a layer that runs once"),
+        ("never", r"layer 'never' never runs in one forward pass"),
+    ],
+)
+def test_wrong_layers(layer: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        layer_activations(Odd(), torch.rand(3, 4), layer)
+
+
+def test_outputs_that_are_not_one_row_a_sample() -> None:
+    with pytest.raises(ValueError, match=r"layer '0' gives shape \[5, 3\] for 3 samples; .* pass a transform"):
+        layer_activations(nn.Sequential(Gives(lambda x: x.T)), torch.rand(3, 5), "0")
+    with pytest.raises(TypeError, match="layer '0' gives str, which holds no tensor"):
+        layer_activations(nn.Sequential(Gives(lambda x: "text")), torch.rand(3, 5), "0")
+
+
+def test_wrong_samples() -> None:
+    model = nn.Sequential(nn.Linear(4, 2))
+    for samples in (torch.rand(0, 4), []):
+        with pytest.raises(ValueError, match="at least one sample"):
+            layer_activations(model, samples, "0")
+    with pytest.raises(TypeError, match="must be a tensor or yield tensors x or pairs"):
+        layer_activations(model, [("text", 1)], "0")
+    with pytest.raises(ValueError, match="batch_size must be at least 1; got 0"):
+        layer_activations(model, torch.rand(2, 4), "0", batch_size=0)
+
+
+# --- names ---
+
+
+def test_patterns() -> None:
+    model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.Sequential(Block(), Block()), nn.Sequential(nn.ReLU(), nn.Linear(4, 2)))
+    assert layer_names(model, "blocks") == ["0", "1.0", "1.1"]
+    assert layer_names(model, "1.*") == ["1.0", "1.1"]
+    assert layer_names(model, "1.**") == ["1.0", "1.0.conv1", "1.0.conv2", "1.1", "1.1.conv1", "1.1.conv2"]
+    assert layer_names(model, "**:Linear") == ["2.1"]
+    assert layer_names(model, ["2.1", "0", "*"]) == ["0", "1", "2", "2.1"]
+    assert "1" not in layer_names(model, "all")
+    with pytest.raises(ValueError, match=re.escape("there is no layer named '1.*:Linear'; the nearest are")):
+        layer_names(model, "1.*:Linear")
+
+
+@pytest.mark.parametrize(
+    ("name", "count", "first", "last"),
+    [
+        ("resnet20", 10, "conv1", "layer3.2"),
+        ("resnet56", 28, "conv1", "layer3.8"),
+        ("resnet18", 9, "conv1", "layer4.1"),
+        ("vgg16", 13, "features.0", "features.40"),
+        ("digits", 10, "conv1", "layer3.2"),
+        ("torchvision:resnet18", 9, "network.conv1", "network.layer4.1"),
+        ("torchvision:vgg11", 8, "network.features.0", "network.features.18"),
+        ("torchvision:vit_b_16", 13, "network.conv_proj", "network.encoder.layers.encoder_layer_11"),
+        ("torchvision:swin_t", 16, "network.features.0.0", "network.features.7.1"),
+        ("torchvision:convnext_tiny", 19, "network.features.0.0", "network.features.7.2"),
+    ],
+)
+def test_blocks_of_known_networks(name: str, count: int, first: str, last: str) -> None:
+    with torch.device("meta"):
+        layers = layer_names(build(name))
+    assert (len(layers), layers[0], layers[-1]) == (count, first, last)
+
+
+def test_blocks_of_transformers_of_torch() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model = nn.Transformer(16, 2, 2, 2, 32)
+    assert layer_names(model) == ["encoder.layers.0", "encoder.layers.1", "decoder.layers.0", "decoder.layers.1"]
+
+
+def test_layers_that_a_model_states_are_found_inside_a_wrapper() -> None:
+    model = build("digits")
+    assert layer_names(nn.DataParallel(model)) == [f"module.{name}" for name in layer_names(model)]

@@ -1,0 +1,245 @@
+"""Neighbour search, the door, and every member of the family."""
+
+import inspect
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+from sklearn.neighbors import NearestNeighbors
+from torch import Tensor
+
+from graphmod._family import member, members
+from graphmod.graphs import _topk, find_graph
+from graphmod.graphs._build import make_graph, neighbor_graph
+from graphmod.graphs._topk import nearest_neighbors
+from graphmod.graphs.knn import knn_graph
+from graphmod.graphs.mutual_knn import mutual_knn_graph
+
+FAMILY = members("graphmod.graphs")
+DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
+
+
+def brute_force(x: Tensor, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """All similarities in float64, sorted by (−similarity, index)."""
+    rows = x.double().numpy()
+    norms = np.linalg.norm(rows, axis=1, keepdims=True)
+    unit = np.divide(rows, norms, out=np.zeros_like(rows), where=norms > 0)
+    similarity = np.round(unit @ unit.T, 12)
+    np.fill_diagonal(similarity, -np.inf)
+    index = np.stack([np.lexsort((np.arange(len(row)), -row))[:k] for row in similarity])
+    return np.take_along_axis(similarity, index, 1), index
+
+
+# --- nearest neighbours ---
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.float16, torch.bfloat16])
+@pytest.mark.parametrize(("n", "d", "k"), [(4, 2, 3), (50, 7, 1), (200, 33, 15)])
+def test_equals_brute_force(n: int, d: int, k: int, dtype: torch.dtype, device: str) -> None:
+    x = torch.randn(n, d, generator=torch.Generator().manual_seed(n)).to(dtype)
+    similarity, index = nearest_neighbors(x.to(device), k)
+    expected = brute_force(x, k)
+    np.testing.assert_allclose(similarity.cpu(), expected[0], atol=1e-11)
+    np.testing.assert_array_equal(index.cpu(), expected[1])
+
+
+def test_equals_scikit_learn() -> None:
+    x = torch.randn(300, 20)
+    distance, index = NearestNeighbors(n_neighbors=6, metric="cosine").fit(x.double()).kneighbors(x.double())
+    similarity, found = nearest_neighbors(x, 5)
+    np.testing.assert_array_equal(found, index[:, 1:])
+    np.testing.assert_allclose(similarity, 1 - distance[:, 1:], atol=1e-9)
+
+
+@given(arrays.arrays(np.float32, st.tuples(st.integers(3, 12), st.integers(1, 4)), elements=st.integers(-2, 2)), st.data())
+def test_ties_go_by_index(x: np.ndarray, data: st.DataObject) -> None:
+    if (x == x[0]).all():
+        return
+    k = data.draw(st.integers(1, len(x) - 1))
+    np.testing.assert_array_equal(nearest_neighbors(torch.from_numpy(x), k)[1], brute_force(torch.from_numpy(x), k)[1])
+
+
+def test_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    x = torch.randn(101, 9).round()
+    whole = nearest_neighbors(x, 4)
+    monkeypatch.setattr(_topk, "BLOCK_ELEMENTS", 101 * 7)
+    parts = nearest_neighbors(x, 4)
+    assert torch.equal(whole[0], parts[0])
+    assert torch.equal(whole[1], parts[1])
+
+
+def test_duplicates_zero_rows_and_views() -> None:
+    x = torch.randn(20, 30)[:, ::3]
+    x[3], x[7], x[11], x[12] = x[0], 2 * x[0], 0, 0
+    similarity, index = nearest_neighbors(x, 3)
+    assert index[0, :2].tolist() == [3, 7]
+    assert index[7, :2].tolist() == [0, 3]
+    assert index[11].tolist() == [0, 1, 2]
+    assert similarity[11].tolist() == [0, 0, 0]
+    assert (index != torch.arange(20)[:, None]).all()
+    assert similarity.max() <= 1
+
+
+def test_huge_and_tiny_values_do_not_overflow() -> None:
+    x = torch.rand(10, 4) + torch.eye(10, 4)
+    for scale in (1e-30, 1e30):
+        assert torch.equal(nearest_neighbors(x * scale, 3)[1], nearest_neighbors(x, 3)[1])
+
+
+def test_arguments_are_not_changed() -> None:
+    x = torch.randn(10, 4)
+    before = x.clone()
+    nearest_neighbors(x, 3)
+    assert torch.equal(x, before)
+
+
+@pytest.mark.parametrize(
+    ("x", "k", "error", "message"),
+    [
+        (torch.rand(5, 2, 2), 3, ValueError, r"layer 'conv1' must have shape \[N, D\]; got \[5, 2, 2\]: flatten it first"),
+        (torch.ones(5, 2, dtype=torch.int64), 3, TypeError, "must be a tensor of floating type; got torch.int64"),
+        ([[1.0]], 1, TypeError, "must be a tensor of floating type; got list"),
+        (torch.rand(3, 2), 3, ValueError, "k must be at least 1 and smaller than the number of samples; got k=3 for 3"),
+        (torch.rand(3, 2), 0, ValueError, "got k=0 for 3 samples"),
+        (torch.tensor([[1.0], [torch.nan], [torch.inf]]), 1, ValueError, "layer 'conv1' holds NaN or Inf in 2 of 3"),
+        (torch.zeros(5, 2), 3, ValueError, "layer 'conv1' is zero for every sample"),
+        (torch.ones(5, 2), 3, ValueError, "layer 'conv1' is the same for every sample"),
+    ],
+)
+def test_wrong_features(x, k: int, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        nearest_neighbors(x, k, layer="conv1")
+
+
+# --- the door ---
+
+
+def test_symmetrisation_against_matrices() -> None:
+    similarity, index = nearest_neighbors(torch.rand(30, 4), 5)
+    directed = torch.zeros(30, 30, dtype=torch.float64).scatter_(1, index, similarity)
+    there = directed != 0
+    for rule, expected in {
+        "mean": (directed + directed.T) / 2,
+        "union": torch.maximum(directed, directed.T),
+        "mutual": directed * (there & there.T),
+    }.items():
+        graph = neighbor_graph(index, similarity, symmetrize=rule)
+        matrix = torch.zeros(30, 30).index_put_(tuple(graph.edge_index), graph.edge_weight)
+        torch.testing.assert_close(matrix, expected.float())
+
+
+@pytest.mark.parametrize(
+    ("edges", "weight", "message"),
+    [
+        ([[0, 1], [1, 0]], [1.0], r"edge_index must be int64 \[2, E\]"),
+        ([[0, 3], [3, 0]], [1.0, 1.0], "numbers of 3 nodes"),
+        ([[0], [1]], [1.0], "each pair in both directions"),
+        ([[1, 0], [0, 1]], [1.0, 1.0], "must be sorted"),
+        ([[0, 1, 1], [1, 0, 1]], [1.0, 1.0, 1.0], "none from a node to itself"),
+        ([[0, 0, 1, 1], [1, 1, 0, 0]], [1.0] * 4, "none twice"),
+        ([[0, 1], [1, 0]], [1.0, torch.nan], "finite"),
+    ],
+)
+def test_the_door_refuses(edges: list[list[int]], weight: list[float], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        make_graph(torch.tensor(edges), torch.tensor(weight), 3)
+
+
+def test_the_door_refuses_neighbours() -> None:
+    index, weight = torch.tensor([[1], [0]]), torch.ones(2, 1)
+    with pytest.raises(ValueError, match=r"index and weight must both be \[N, k\]; got \[2, 1\] and \[2\]"):
+        neighbor_graph(index, weight.flatten())
+    with pytest.raises(ValueError, match="symmetrize must be one of mean, union, mutual; got 'max'"):
+        neighbor_graph(index, weight, symmetrize="max")
+    with pytest.raises(ValueError, match="y must have one row for each of 2 samples; got 3"):
+        neighbor_graph(index, weight, y=torch.zeros(3))
+
+
+# --- every member of the family ---
+
+
+@pytest.mark.parametrize("name", FAMILY)
+@pytest.mark.parametrize("device", DEVICES)
+@settings(max_examples=25)
+@given(
+    st.integers(2, 40).flatmap(
+        lambda n: st.tuples(st.just(n), st.integers(1, 6), st.integers(1, n - 1), st.integers(0, 9))
+    )
+)
+def test_contract(name: str, device: str, sizes: tuple[int, int, int, int]) -> None:
+    n, d, k, seed = sizes
+    x = torch.randn(n, d, generator=torch.Generator().manual_seed(seed)).to(device)
+    y = (torch.arange(n) % 2).to(device)
+    before = x.clone()
+    graph = find_graph(name)(x, k, y=y, layer="conv1", keep_x=True)
+    graph.validate(raise_on_error=True)
+    assert graph.num_nodes == n
+    assert graph.is_undirected()
+    assert graph.is_coalesced()
+    assert not graph.has_self_loops()
+    assert graph.edge_weight.dtype == torch.float32
+    assert graph.edge_weight.isfinite().all()
+    assert (graph.edge_weight >= 0).all()
+    assert (graph.edge_weight <= 1).all()
+    assert graph.edge_index.device == x.device
+    assert graph.layer == "conv1"
+    assert torch.equal(graph.y, y)
+    assert torch.equal(graph.x, before)
+    assert "y" not in find_graph(name)(x, k)
+
+
+@pytest.mark.parametrize("name", FAMILY)
+def test_order_of_samples_does_not_matter(name: str) -> None:
+    x, order = torch.randn(40, 5), torch.randperm(40)
+    whole, permuted = find_graph(name)(x, 4), find_graph(name)(x[order], 4)
+    matrix = torch.zeros(2, 40, 40)
+    matrix[0].index_put_(tuple(whole.edge_index), whole.edge_weight)
+    matrix[1].index_put_(tuple(order[permuted.edge_index]), permuted.edge_weight)
+    torch.testing.assert_close(matrix[0], matrix[1])
+
+
+@pytest.mark.parametrize("name", FAMILY)
+def test_signature_and_docstring(name: str) -> None:
+    function = member("graphmod.graphs", name, "_graph")
+    assert list(inspect.signature(function).parameters)[:2] == ["x", "k"]
+    for section in ("Args:", "Returns:", "Raises:", "Example:", "Reference:"):
+        assert section in function.__doc__
+
+
+def test_unknown_member() -> None:
+    with pytest.raises(ValueError, match="there is no graphmod.graphs member named 'kn'; the nearest are 'knn'"):
+        find_graph("kn")
+
+
+# --- the members themselves ---
+
+
+def test_knn_has_k_neighbours_a_node() -> None:
+    x = torch.randn(100, 8)
+    graph = knn_graph(x, 4)
+    total = graph.edge_weight.double().sum()
+    assert total == pytest.approx(float(nearest_neighbors(x, 4)[0].clamp(min=0).sum()), rel=1e-6)
+    assert int(graph.edge_index[0].bincount().min()) >= 4
+
+
+def test_mutual_knn_is_where_both_chose() -> None:
+    x = torch.randn(60, 4)
+    index = nearest_neighbors(x, 5)[1]
+    chosen = {(i, int(j)) for i in range(60) for j in index[i]}
+    graph = mutual_knn_graph(x, 5)
+    assert {tuple(pair) for pair in graph.edge_index.T.tolist()} == {(i, j) for i, j in chosen if (j, i) in chosen}
+
+
+def test_lu2022_keeps_negative_weights_and_loses_the_edges_of_lonely_samples() -> None:
+    x = torch.tensor([[1.0, 1.0, 1.0], [1.0, -1.0, -1.0], [-1.0, 1.0, -1.0], [-1.0, -1.0, 1.0]])  # all cosines −1/3
+    ours, published = knn_graph(x, 2), knn_graph(x, 2, compat="lu2022")
+    assert (ours.edge_weight >= 0).all()
+    assert (published.edge_weight < 0).any()
+    assert published.num_edges < ours.num_edges
+    assert published.compat == "lu2022"
+    with pytest.raises(ValueError, match="compat must be None or 'lu2022'; got 'lu2021'"):
+        knn_graph(x, 2, compat="lu2021")

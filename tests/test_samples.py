@@ -1,0 +1,94 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch.utils.data import DataLoader, TensorDataset
+
+from graphmod.samples import collect, draw
+
+
+@pytest.mark.parametrize("num_samples", [None, 7])
+def test_collect_gives_the_same_from_every_form(num_samples: int | None) -> None:
+    x, y = torch.rand(10, 3), torch.arange(10) % 3
+    data = TensorDataset(x, y)
+    for samples, labels in [
+        (x, y), (x, y.tolist()), (x, y.numpy()), (data, None), (DataLoader(data, batch_size=4), None),
+        ([(x[:6], y[:6]), (x[6:], y[6:])], None), (DataLoader(x, batch_size=3), y),
+    ]:  # fmt: skip
+        found = collect(samples, labels, num_samples=num_samples)
+        torch.testing.assert_close(found[0], x[:num_samples])
+        torch.testing.assert_close(found[1], y[:num_samples])
+
+
+def test_collect_reads_no_more_than_it_needs() -> None:
+    read = []
+
+    def batches():
+        for i in range(100):
+            read.append(i)
+            yield torch.rand(4, 2), torch.arange(4) % 2
+
+    collect(batches(), num_samples=6)
+    assert len(read) == 2
+
+
+def test_collect_keeps_pairs_together_however_the_loader_shuffles() -> None:
+    x = torch.arange(50.0)[:, None]
+    images, labels = collect(DataLoader(TensorDataset(x, torch.arange(50)), batch_size=8, shuffle=True))
+    assert torch.equal(images[:, 0].long(), labels)
+
+
+@pytest.mark.parametrize(
+    ("labels", "error", "message"),
+    [
+        (None, ValueError, "there are no labels: pass labels, or samples that yield pairs"),
+        (torch.rand(6), TypeError, "labels must be integers, the numbers of the classes; got torch.float32"),
+        (np.zeros(6, dtype=bool), TypeError, "must be integers, .*; got torch.bool"),
+        ([0, 1], ValueError, r"labels must have shape \[6\], one for each sample; got \[2\]"),
+        (torch.tensor([0, 1, 2, 0, 1, -1]), ValueError, "labels must be at least 0; got -1: leave unlabelled"),
+        (torch.ones(6, dtype=torch.int64), ValueError, "at least two classes; all 6 samples have the same"),
+    ],
+)
+def test_wrong_labels(labels, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        collect(torch.rand(6, 2), labels)
+
+
+@given(
+    st.lists(st.integers(1, 30), min_size=1, max_size=6), st.integers(1, 5), st.integers(1, 40), st.integers(0, 99)
+)
+def test_stratified_draws_are_disjoint_and_give_every_class_its_share(
+    sizes: list[int], repeats: int, num_samples: int, seed: int
+) -> None:
+    labels = torch.arange(len(sizes)).repeat_interleave(torch.tensor(sizes))
+    if repeats * num_samples > len(labels):
+        return
+    draws = draw(labels, num_samples, repeats, seed=seed)
+    rows = torch.cat(draws)
+    assert len(draws) == repeats
+    assert len(rows.unique()) == repeats * num_samples
+    for subset in draws:
+        share = labels[subset].bincount(minlength=len(sizes)) - num_samples * torch.tensor(sizes) / len(labels)
+        assert share.abs().max() <= 2
+    assert all(torch.equal(a, b) for a, b in zip(draws, draw(labels, num_samples, repeats, seed=seed), strict=True))
+
+
+def test_balanced_classes_are_drawn_equally() -> None:
+    for subset in draw(torch.arange(1000) % 10, 200, 5, seed=3):
+        assert subset.remainder(10).bincount().tolist() == [20] * 10
+
+
+def test_seeds_differ() -> None:
+    labels = torch.arange(100) % 4
+    assert not torch.equal(draw(labels, 50, seed=0)[0], draw(labels, 50, seed=1)[0])
+
+
+def test_wrong_draws() -> None:
+    labels = torch.arange(10) % 2
+    with pytest.raises(ValueError, match="3 x 4 samples were asked for, there are 10; lower num_samples or repeats"):
+        draw(labels, 4, 3)
+    with pytest.raises(ValueError, match="must be at least 1; got 0 and 1"):
+        draw(labels, 0)
+    with pytest.raises(ValueError, match="order must be 'file' or 'stratified'; got 'random'"):
+        draw(labels, 2, order="random")
