@@ -1,4 +1,4 @@
-"""Files that are either whole or absent."""
+"""Files: written whole or not at all, read without running anything that they say."""
 
 import hashlib
 import os
@@ -6,6 +6,9 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+import torch
 
 
 @contextmanager
@@ -44,3 +47,19 @@ def sha256(path: str | Path) -> str:
     """Returns the SHA-256 of a file as 64 hexadecimal digits."""
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def read_torch(path: str | Path, device: torch.device | str = "cpu") -> Any:
+    """Reads a file of `torch.save` that holds tensors and plain values only.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If the file is anything else; nothing in it is run.
+    """
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"there is no file {path}")
+    try:
+        return torch.load(path, map_location=device, weights_only=True)
+    except Exception as error:  # the restricted unpickler meets bytes of any kind with errors of any kind
+        reason = str(error).split("\n")[0]
+        raise ValueError(f"{path} is not a PyTorch file of plain tensors; nothing in it was run ({reason})") from error

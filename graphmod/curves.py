@@ -84,9 +84,10 @@ class DynamicGraph(Mapping[str, Data]):
         tensors = {"y": self.y}
         for i, graph in enumerate(self.values()):
             tensors |= {f"{i}.edge_index": graph.edge_index, f"{i}.edge_weight": graph.edge_weight}
+        names = [{"layer": layer, "compat": graph.get("compat")} for layer, graph in self.items()]
         with atomic_file(path) as temporary:
             contiguous = {key: value.cpu().contiguous() for key, value in tensors.items()}
-            save_file(contiguous, temporary, metadata={"layers": json.dumps(list(self))})
+            save_file(contiguous, temporary, metadata={"graphs": json.dumps(names)})
 
     @classmethod
     def load(cls, path: str | Path) -> "DynamicGraph":
@@ -100,19 +101,11 @@ class DynamicGraph(Mapping[str, Data]):
             raise FileNotFoundError(f"there is no file of graphs {path}")
         try:
             with safe_open(path, framework="pt") as file:
-                y = file.get_tensor("y")
-                return cls(
-                    {
-                        layer: make_graph(
-                            file.get_tensor(f"{i}.edge_index"),
-                            file.get_tensor(f"{i}.edge_weight"),
-                            len(y),
-                            y=y,
-                            layer=layer,
-                        )
-                        for i, layer in enumerate(json.loads(file.metadata()["layers"]))
-                    }
-                )
+                y, graphs = file.get_tensor("y"), {}
+                for i, names in enumerate(json.loads(file.metadata()["graphs"])):
+                    index, weight = file.get_tensor(f"{i}.edge_index"), file.get_tensor(f"{i}.edge_weight")
+                    graphs[names["layer"]] = make_graph(index, weight, len(y), y=y, **names)
+                return cls(graphs)
         except (SafetensorError, KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{path} is not a saved dynamic graph: {error}") from error
 

@@ -49,7 +49,7 @@ def plot_curve(
     if metric not in curve:
         raise ValueError(f"the table has no column {metric!r}; it has {', '.join(curve.columns)}")
     ax = _axes(float(np.clip(2.5 + 0.32 * len(curve), 5.5, 12))) if ax is None else ax
-    sns.lineplot(curve, x="depth", y=metric, marker="o", label=label, legend=False, ax=ax, zorder=3)
+    sns.lineplot(curve, x="depth", y=metric, marker="o", label=label, legend=False, errorbar=None, ax=ax)
     color = ax.lines[-1].get_color()
     if metric == "modularity" and "maximum" in curve:
         ax.plot(curve.depth, curve.maximum, ":", color="0.4", linewidth=1.2, label="largest possible Q")

@@ -1,7 +1,6 @@
 """Training from scratch, as a generator of epochs that can be stopped and taken up again."""
 
 import math
-import pickle
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from ._files import atomic_file
+from ._files import atomic_file, read_torch
 
 
 def train(
@@ -79,7 +78,7 @@ def train(
         state = _load(checkpoint, home)
         if state["settings"] != settings:
             raise ValueError(
-                f"{checkpoint} is of a run with other settings: {state['settings']}; remove it to start anew"
+                f"{checkpoint} is of another run, with {state['settings']}; remove it to start anew"
             )
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
@@ -145,10 +144,7 @@ def accuracy(model: nn.Module, images: Tensor, labels: Tensor, *, batch_size: in
 
 
 def _load(checkpoint: str | Path, device: torch.device) -> dict[str, Any]:
-    try:
-        state = torch.load(checkpoint, map_location=device, weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        raise ValueError(f"{checkpoint} is not a checkpoint of a training; remove it to start anew") from error
+    state = read_torch(checkpoint, device)
     if not isinstance(state, dict) or not state.keys() >= {"settings", "history", "model", "optimizer", "schedule"}:
         raise ValueError(f"{checkpoint} is not a checkpoint of a training; remove it to start anew")
     return state

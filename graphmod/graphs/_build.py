@@ -18,6 +18,7 @@ def neighbor_graph(
     x: Tensor | None = None,
     y: Tensor | None = None,
     layer: str | None = None,
+    compat: str | None = None,
 ) -> Data:
     """Makes an undirected graph of directed neighbours, of which node i has `index[i, j]` with weight `weight[i, j]`.
 
@@ -34,6 +35,7 @@ def neighbor_graph(
         x: Features `[N, D]`, kept in the graph.
         y: Labels `[N]`, kept in the graph.
         layer: The layer's name, kept in the graph.
+        compat: The published rule that the graph follows, kept in the graph; its weights may be negative.
 
     Returns:
         A `Data` without loops, each pair in both directions, coalesced, with float32 `edge_weight` `[E]` and
@@ -69,7 +71,7 @@ def neighbor_graph(
         edge_index, total, directions = edge_index[:, mutual], total[mutual], directions[mutual]
     edge_weight = total / (2 if symmetrize == "mean" else directions)
 
-    return make_graph(edge_index, edge_weight.float(), num_nodes, x=x, y=y, layer=layer)
+    return make_graph(edge_index, edge_weight.float(), num_nodes, x=x, y=y, layer=layer, compat=compat)
 
 
 def make_graph(
@@ -80,6 +82,7 @@ def make_graph(
     x: Tensor | None = None,
     y: Tensor | None = None,
     layer: str | None = None,
+    compat: str | None = None,
 ) -> Data:
     """Makes a `Data` of edges that are already undirected and coalesced.
 
@@ -90,6 +93,7 @@ def make_graph(
         x: Features `[N, D]`.
         y: Labels `[N]`.
         layer: The layer's name.
+        compat: The published rule that the graph follows.
 
     Raises:
         ValueError: If the edges are not as said, or `x` or `y` has not one row for each node.
@@ -112,7 +116,7 @@ def make_graph(
     if not edge_weight.isfinite().all():
         raise ValueError("edge weights must be finite; got NaN or Inf")
     graph = Data(edge_index=edge_index, edge_weight=edge_weight, num_nodes=num_nodes)
-    for name, value in (("x", x), ("y", y), ("layer", layer)):
+    for name, value in (("x", x), ("y", y), ("layer", layer), ("compat", compat)):
         if value is None:
             continue
         if isinstance(value, Tensor) and len(value) != num_nodes:

@@ -53,7 +53,4 @@ def knn_graph(
         raise ValueError(f"compat must be None or 'lu2022'; got {compat!r}")
     similarity, index = nearest_neighbors(x, k, self_similarity=0.0 if compat else -torch.inf, layer=layer)
     weight = similarity if compat else similarity.clamp(min=0)
-    graph = neighbor_graph(index, weight, x=x if keep_x else None, y=y, layer=layer)
-    if compat:
-        graph.compat = compat
-    return graph
+    return neighbor_graph(index, weight, x=x if keep_x else None, y=y, layer=layer, compat=compat)

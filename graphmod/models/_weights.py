@@ -1,15 +1,13 @@
 """Weights from files, read without running anything that they say."""
 
-import pickle
 from collections.abc import Mapping
 from pathlib import Path
 
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from .._files import atomic_file
+from .._files import atomic_file, read_torch
 
 
 def load_weights(model: nn.Module, path: str | Path) -> nn.Module:
@@ -26,7 +24,7 @@ def load_weights(model: nn.Module, path: str | Path) -> nn.Module:
         ValueError: If the file holds anything but tensors, or not exactly the model's weights.
 
     Example:
-        >>> import tempfile
+        >>> import tempfile, torch
         >>> path = Path(tempfile.mkdtemp()) / "weights.pt"
         >>> torch.save(nn.Linear(2, 2).state_dict(), path)
         >>> load_weights(nn.Linear(2, 2), path)
@@ -67,13 +65,12 @@ def save_weights(model: nn.Module, path: str | Path) -> None:
 
 
 def _read(path: Path) -> dict[str, Tensor]:
-    try:
-        if path.suffix == ".safetensors":
+    if path.suffix == ".safetensors":
+        try:
             return load_file(path)
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, SafetensorError, RuntimeError, EOFError, ValueError, OSError) as error:
-        reason = str(error).split("\n")[0]
-        raise ValueError(f"{path} is not a file of plain weights; nothing in it was run ({reason})") from error
+        except SafetensorError as error:
+            raise ValueError(f"{path} is not a safetensors file: {error}") from error
+    state = read_torch(path)
     for key in ("state_dict", "model"):
         if isinstance(state, Mapping) and isinstance(state.get(key), Mapping):
             state = state[key]

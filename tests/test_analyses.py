@@ -1,0 +1,104 @@
+"""Every study runs in seconds with its SMOKE settings and leaves a complete result."""
+
+import importlib
+import json
+import runpy
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from graphmod import DynamicGraph, measure, summarize
+from graphmod._family import members
+from graphmod.datasets import load
+from graphmod.models import build
+from graphmod.training import accuracy
+
+STUDIES = members("analyses")
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_smoke(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    study = importlib.import_module(f"analyses.{name}")
+    out = tmp_path / "result"
+    table = study.main(**study.SMOKE, out=out)
+    assert {"table.csv", "figure.png", "settings.json"} <= {path.name for path in out.iterdir()}
+    pd.testing.assert_frame_equal(pd.read_csv(out / "table.csv"), table)
+    settings = json.loads((out / "settings.json").read_text())["settings"]
+    assert settings.items() >= study.SMOKE.items()
+    assert f"are in {out}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_help(name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(sys, "argv", [name, "--help"])
+    monkeypatch.delitem(sys.modules, f"analyses.{name}", raising=False)
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_module(f"analyses.{name}", run_name="__main__", alter_sys=False)
+    assert ended.value.code == 0
+    text = capsys.readouterr().out
+    options = [line for line in text.splitlines() if line.startswith("  --")]
+    assert len(options) > 5
+    helps = text.split("options:")[1].split("  --")[1:]
+    assert all(len(entry.split()) > 3 for entry in helps), "every option has its sentence"
+
+
+def test_list(capsys: pytest.CaptureFixture[str]) -> None:
+    runpy.run_module("analyses", run_name="__main__")
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[2] for line in lines] == [f"analyses.{name}" for name in STUDIES]
+    assert all(line.endswith(".") for line in lines)
+
+
+def test_modularity_curve_repeats_and_its_graphs_hold_what_its_table_says(tmp_path: Path) -> None:
+    from analyses.modularity_curve import SMOKE, main
+
+    table = main(**SMOKE, out=tmp_path / "a")
+    pd.testing.assert_frame_equal(main(**SMOKE, out=tmp_path / "b"), table)
+    assert not main(**SMOKE, seed=1, out=tmp_path / "c").equals(table)
+    graphs = [DynamicGraph.load(tmp_path / f"a/graphs/repeat{i}.safetensors") for i in range(2)]
+    pd.testing.assert_frame_equal(summarize(measure(graphs)), table)
+    samples = json.loads((tmp_path / "a/settings.json").read_text())["samples"]
+    assert [len(ids) for ids in samples] == [50, 50]
+    assert len({*samples[0], *samples[1]}) == 100
+    labels = dict(zip(load("digits").ids, load("digits").labels.tolist(), strict=True))
+    assert [labels[one] for one in samples[0]] == graphs[0].y.tolist()
+
+
+def test_modularity_curve_of_the_embedded_digits(tmp_path: Path) -> None:
+    from analyses.modularity_curve import main
+
+    table = main(out=tmp_path / "trained", published=("ResNet18",))
+    assert table.modularity.iloc[-1] > table.modularity.iloc[0]
+    assert table.normalized.iloc[-1] > 0.97
+    random = main(weights=None, out=tmp_path / "random")
+    assert random.modularity.iloc[-1] < table.modularity.iloc[-1] - 0.05
+
+
+def test_train_writes_weights_that_build_reads(tmp_path: Path) -> None:
+    from analyses.train import main
+
+    table = main(epochs=2, out=tmp_path / "train")
+    test = load("digits")
+    model = build("digits", weights=tmp_path / "train/weights.safetensors")
+    assert accuracy(model, test.images, test.labels) == pytest.approx(table.test_accuracy.iloc[-1])
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"k": 200}, "k must be at least 1 and smaller than the number of samples; got k=200 for 200 samples"),
+        ({"num_samples": 1001}, "5 x 1001 samples|1 x 5005 samples were asked for, there are 1000"),
+        ({"graph": "knm"}, "there is no graphmod.graphs member named 'knm'"),
+        ({"layers": ("layer9.*",)}, "there is no layer named 'layer9"),
+        ({"published": ("ResNet1",)}, "no curve was published for 'ResNet1'"),
+        ({"model": "resnet20"}, "no weights come with resnet20"),
+    ],
+)
+def test_bad_settings_leave_nothing(settings: dict, message: str, tmp_path: Path) -> None:
+    from analyses.modularity_curve import main
+
+    with pytest.raises(ValueError, match=message):
+        main(**settings, out=tmp_path / "result")
+    assert not list(tmp_path.iterdir())

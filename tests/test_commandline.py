@@ -1,0 +1,86 @@
+from pathlib import Path
+from typing import Literal
+
+import pytest
+
+from graphmod.commandline import parser, run
+
+
+def study(
+    *,
+    model: str = "digits",
+    weights: str | None = "default",
+    k: int = 3,
+    lr: float = 0.1,
+    flip: bool = False,
+    layers: tuple[str, ...] = ("blocks",),
+    order: Literal["file", "stratified"] = "file",
+    size: int | None = None,
+    out: Path = Path("results"),
+) -> None:
+    """Runs a study.
+
+    Args:
+        model: The network, which
+            may be any.
+        k: Neighbours, 100 % exact.
+    """
+
+
+def parse(*words: str) -> dict:
+    return vars(parser(study).parse_args(words))
+
+
+def test_defaults_are_those_of_the_signature() -> None:
+    assert parse() == {
+        "model": "digits", "weights": "default", "k": 3, "lr": 0.1, "flip": False, "layers": ("blocks",),
+        "order": "file", "size": None, "out": Path("results"),
+    }  # fmt: skip
+
+
+def test_every_type() -> None:
+    found = parse(
+        "--model", "x", "--weights", "none", "--k", "5", "--lr", "1e-3", "--flip", "--layers", "conv1,layer1.*",
+        "--order", "stratified", "--size", "32", "--out", "a/b",
+    )  # fmt: skip
+    assert found == {
+        "model": "x", "weights": None, "k": 5, "lr": 1e-3, "flip": True, "layers": ("conv1", "layer1.*"),
+        "order": "stratified", "size": 32, "out": Path("a/b"),
+    }  # fmt: skip
+    assert parse("--no-flip", "--layers", "")["layers"] == ()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--k", "three"], "argument --k: 'three' is not INT"),
+        (["--order", "random"], "argument --order: 'random' is not one of file, stratified"),
+        (["--q", "3"], "unrecognized arguments: --q 3"),
+    ],
+)
+def test_wrong_words_end_with_status_2(words: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        run(study, words)
+    assert ended.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+def test_help_comes_from_the_docstring() -> None:
+    text = " ".join(parser(study).format_help().split())
+    assert "--model TEXT The network, which may be any. [digits]" in text
+    assert "Neighbours, 100 % exact. [3]" in text
+    assert "--order file|stratified" in text
+    assert "--layers TEXT,... [blocks]" in text
+
+
+def test_errors_are_one_sentence(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*, k: int = 3) -> None:
+        raise ValueError(f"k is {k}")
+
+    with pytest.raises(SystemExit) as ended:
+        run(broken, ["--k", "4"])
+    assert ended.value.code == 2
+    assert capsys.readouterr().err == "error: k is 4\n"
+    monkeypatch.setenv("GRAPHMOD_TRACEBACK", "1")
+    with pytest.raises(ValueError, match="k is 3"):
+        run(broken, [])

@@ -1,0 +1,220 @@
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from oracles import networkx_modularity, published_modularity
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, TensorDataset
+
+from graphmod import (
+    DynamicGraph, dynamic_graph, knn_graph, layer_activations, measure, modularity, modularity_curve, published_curve,
+    summarize,
+)  # fmt: skip
+from graphmod.datasets import load
+from graphmod.graphs.mutual_knn import mutual_knn_graph
+from graphmod.models import build
+
+
+class Separator(nn.Module):
+    """Layer i pulls the classes i times as far apart: the answer is known beforehand."""
+
+    def __init__(self, labels: Tensor, num_layers: int = 4) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(nn.Identity() for _ in range(num_layers))
+        self.labels = labels
+
+    def forward(self, x: Tensor) -> Tensor:
+        centres = torch.eye(int(self.labels.max()) + 1, x.shape[1])[self.labels[: len(x)]]
+        for i, layer in enumerate(self.layers):
+            layer(x + 1.0 * i * centres)
+        return x
+
+
+@pytest.fixture
+def separated() -> tuple[nn.Module, Tensor, Tensor]:
+    labels = torch.arange(120) % 4
+    x = torch.randn(120, 10, generator=torch.Generator().manual_seed(0))
+    return Separator(labels), x, labels
+
+
+def test_planted_separation_rises_from_nothing_to_the_maximum(separated) -> None:
+    curve = modularity_curve(*separated, layers="layers.*", order="file")
+    assert list(curve.layer) == [f"layers.{i}" for i in range(4)]
+    assert list(curve.depth) == [1, 2, 3, 4]
+    assert curve.modularity.is_monotonic_increasing
+    assert abs(curve.modularity[0]) < 0.1
+    assert curve.normalized[3] > 0.85
+    np.testing.assert_allclose(curve.modularity, curve.overlap - curve.expected, atol=1e-12)
+
+
+def test_every_layer_equals_networkx(separated) -> None:
+    graphs = dynamic_graph(*separated, "layers.*", k=5)
+    for graph in graphs.values():
+        assert float(modularity(graph)) == pytest.approx(networkx_modularity(graph, graph.y), abs=1e-9)
+
+
+def test_a_loader_gives_what_tensors_give(separated) -> None:
+    _, x, labels = separated
+    model = nn.Sequential(nn.Linear(10, 5), nn.ReLU(), nn.Linear(5, 3))
+    loader = DataLoader(TensorDataset(x, labels), batch_size=50)
+    options = {"layers": "all", "num_samples": 40, "repeats": 2}
+    for order in ("file", "stratified"):
+        pd.testing.assert_frame_equal(
+            modularity_curve(model, loader, order=order, **options),
+            modularity_curve(model, x, labels, order=order, **options),
+        )
+
+
+def test_repeats_are_averaged(separated) -> None:
+    _, x, labels = separated
+    model = nn.Sequential(nn.Linear(10, 5), nn.ReLU())
+    curve = modularity_curve(model, x, labels, layers="all", num_samples=40, repeats=3, order="file")
+    single = [
+        modularity_curve(model, x[rows], labels[rows], layers="all", order="file")
+        for rows in (slice(0, 40), slice(40, 80), slice(80, 120))
+    ]
+    values = np.array([one.modularity for one in single])
+    np.testing.assert_allclose(curve.modularity, values.mean(0))
+    np.testing.assert_allclose(curve.modularity_std, values.std(0, ddof=1))
+    assert list(curve.num_repeats) == [3, 3]
+    assert single[0].modularity_std.isna().all()
+
+
+def test_the_same_seed_gives_the_same_table_and_another_another(separated) -> None:
+    _, x, labels = separated
+    model = nn.Sequential(nn.Linear(10, 5))
+    curves = [modularity_curve(model, x, labels, num_samples=30, repeats=2, seed=seed) for seed in (1, 1, 2)]
+    pd.testing.assert_frame_equal(curves[0], curves[1])
+    assert not curves[0].equals(curves[2])
+
+
+def test_other_graphs_and_options(separated) -> None:
+    mutual = dynamic_graph(*separated, "layers.*", graph=mutual_knn_graph, k=5, keep_x=True)
+    assert mutual["layers.0"].x.shape == (120, 10)
+    assert mutual["layers.0"].layer == "layers.0"
+    published = dynamic_graph(*separated, "layers.*", graph=partial(knn_graph, compat="lu2022"))
+    assert published["layers.0"].compat == "lu2022"
+
+
+# --- tables ---
+
+
+def test_measure_and_summarize(separated) -> None:
+    graphs = dynamic_graph(*separated, "layers.*")
+
+    def edges(graph) -> Tensor:
+        return torch.tensor(graph.num_edges)
+
+    values = measure([graphs, graphs], [modularity, edges, partial(modularity, resolution=2.0)])
+    assert list(values.columns) == ["repeat", "layer", "depth", "metric", "value"]
+    assert len(values) == 2 * 4 * 3
+    table = summarize(measure([graphs, graphs], [modularity, edges]))
+    assert list(table.columns) == ["layer", "depth", "modularity", "edges", "modularity_std", "edges_std", "num_repeats"]
+    assert (table.modularity_std == 0).all()
+
+
+def test_published_curves() -> None:
+    assert len(published_curve("ResNet152")) == 51
+    assert published_curve("ResNet18", condition="PGD").modularity.iloc[-1] == 0.078
+    with pytest.raises(ValueError, match="no curve was published for 'ResNet20', 'CIFAR-10', 'clean'; there are ResNet101"):
+        published_curve("ResNet20")
+
+
+# --- saved graphs ---
+
+
+def test_save_and_load(separated, tmp_path: Path) -> None:
+    graphs = dynamic_graph(*separated, "layers.*")
+    graphs.save(tmp_path / "deep/graphs.safetensors")
+    loaded = DynamicGraph.load(tmp_path / "deep/graphs.safetensors")
+    assert list(loaded) == list(graphs)
+    assert repr(loaded) == "DynamicGraph(4 layers, 120 samples, layers.0 … layers.3)"
+    for layer, graph in graphs.items():
+        for key in ("edge_index", "edge_weight", "y"):
+            assert torch.equal(graph[key], loaded[layer][key])
+        assert loaded[layer].layer == layer
+        assert loaded[layer].num_nodes == graph.num_nodes
+    pd.testing.assert_frame_equal(measure(loaded), measure(graphs))
+
+
+def test_a_published_rule_survives_saving(separated, tmp_path: Path) -> None:
+    graphs = dynamic_graph(*separated, "layers.*", compat="lu2022", k=100)
+    assert (graphs["layers.0"].edge_weight < 0).any()
+    graphs.save(tmp_path / "graphs.safetensors")
+    pd.testing.assert_frame_equal(measure(DynamicGraph.load(tmp_path / "graphs.safetensors")), measure(graphs))
+
+
+def test_wrong_files(tmp_path: Path) -> None:
+    path = tmp_path / "graphs.safetensors"
+    with pytest.raises(FileNotFoundError, match="there is no file of graphs"):
+        DynamicGraph.load(path)
+    path.write_text("hello")
+    with pytest.raises(ValueError, match="is not a saved dynamic graph"):
+        DynamicGraph.load(path)
+    save_file({"x": torch.ones(2)}, path)
+    with pytest.raises(ValueError, match="is not a saved dynamic graph"):
+        DynamicGraph.load(path)
+    tensors = {"y": torch.zeros(2), "0.edge_index": torch.tensor([[0, 7], [7, 0]]), "0.edge_weight": torch.ones(2)}
+    save_file(tensors, path, metadata={"graphs": '[{"layer": "a"}]'})
+    with pytest.raises(ValueError, match="is not a saved dynamic graph: edge_index must hold numbers of 2 nodes"):
+        DynamicGraph.load(path)
+
+
+def test_graphs_of_other_samples_do_not_mix() -> None:
+    a, b = (knn_graph(torch.eye(4), y=y) for y in (torch.tensor([0, 0, 1, 1]), torch.tensor([0, 1, 1, 1])))
+    with pytest.raises(ValueError, match="the graph of layer 'b' must have the same labels y"):
+        DynamicGraph({"a": a, "b": b})
+    with pytest.raises(ValueError, match="at least one layer"):
+        DynamicGraph({})
+
+
+# --- bad input: one sentence, which names the layer ---
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (float("nan"), "layer 'bad' holds NaN or Inf in 120 of 120 samples"),
+        (0.0, "layer 'bad' is zero for every sample: a dead layer has no neighbours"),
+        (1.0, "layer 'bad' is the same for every sample"),
+    ],
+)
+def test_layers_without_a_graph(value: float, message: str, separated) -> None:
+    class Bad(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.full_like(x, value)
+
+    model = nn.Sequential()
+    model.add_module("bad", Bad())
+    with pytest.raises(ValueError, match=message):
+        modularity_curve(model, separated[1], separated[2], layers="bad")
+
+
+def test_too_few_samples(separated) -> None:
+    with pytest.raises(ValueError, match="smaller than the number of samples; got k=120 for 120 samples"):
+        modularity_curve(*separated, layers="layers.*", k=120)
+    with pytest.raises(ValueError, match="num_samples and repeats must be at least 1; got 100 and 0"):
+        modularity_curve(*separated, layers="layers.*", num_samples=100, repeats=0)
+
+
+# --- real networks on real images ---
+
+
+@pytest.mark.parametrize("name", ["resnet20", "resnet56"])
+def test_cifar_equals_networkx_and_the_published_procedure(name: str, shared: Path, cifar: Path) -> None:
+    samples = load(f"folder:{cifar}", num_samples=500)
+    model = build(name, weights=shared / f"{name}-cifar10.pt")
+    graphs = dynamic_graph(model, samples.images, samples.labels)
+    replayed = dynamic_graph(model, samples.images, samples.labels, compat="lu2022")
+    assert len(graphs) == {"resnet20": 10, "resnet56": 28}[name]
+    activations = layer_activations(model, samples.images)
+    for layer, graph in graphs.items():
+        assert float(modularity(graph)) == pytest.approx(networkx_modularity(graph, graph.y), abs=1e-9)
+        published = published_modularity(activations[layer], samples.labels)
+        assert float(modularity(replayed[layer])) == pytest.approx(published, abs=1e-6)
+    last = float(modularity(list(graphs.values())[-1]))
+    assert last == pytest.approx({"resnet20": 0.789, "resnet56": 0.824}[name], abs=0.005)

@@ -1,0 +1,112 @@
+"""A result folder is complete or absent, whatever happens."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from graphmod._files import atomic_file, sha256
+from graphmod.plots import plot_curve
+from graphmod.reports import result_folder, write_figure, write_settings, write_table
+
+
+def write_result(out: Path, value: int = 1) -> None:
+    with result_folder(out) as folder:
+        write_table(folder / "table.csv", pd.DataFrame({"a": [value]}))
+        write_settings(folder, {"value": value, "path": out}, samples=[["a", "b"]])
+
+
+def test_complete(tmp_path: Path) -> None:
+    out = tmp_path / "deep/study"
+    write_result(out)
+    assert sorted(path.name for path in out.iterdir()) == ["settings.json", "table.csv"]
+    content = json.loads((out / "settings.json").read_text())
+    assert content["settings"] == {"value": 1, "path": str(out)}
+    assert content["samples"] == [["a", "b"]]
+    assert content["environment"]["versions"].keys() >= {"graphmod", "torch", "torch-geometric", "igraph", "numpy"}
+    assert (out.stat().st_mode & 0o777, (out / "table.csv").stat().st_mode & 0o777) == (0o755, 0o644)
+    write_result(out, 2)
+    assert pd.read_csv(out / "table.csv").a[0] == 2
+    assert [path.name for path in out.parent.iterdir()] == ["study"]
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit])
+def test_absent_after_an_error(error: type[BaseException], tmp_path: Path) -> None:
+    with pytest.raises(error), result_folder(tmp_path / "study") as folder:
+        (folder / "half").write_text("half")
+        raise error
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_earlier_result_stays_after_an_error(tmp_path: Path) -> None:
+    out = tmp_path / "study"
+    write_result(out)
+    with pytest.raises(ValueError, match="later"), result_folder(out):
+        raise ValueError("later")
+    assert pd.read_csv(out / "table.csv").a[0] == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["study"]
+
+
+def test_what_is_not_a_result_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").write_text("mine")
+    with pytest.raises(FileExistsError, match="exists and is not a result of graphmod; choose another --out"):
+        write_result(tmp_path)
+    with pytest.raises(FileExistsError, match="is not a result"):
+        write_result(tmp_path / "mine.txt")
+    assert (tmp_path / "mine.txt").read_text() == "mine"
+    (tmp_path / "empty").mkdir()
+    write_result(tmp_path / "empty")
+
+
+def test_a_folder_that_cannot_be_written_is_seen_at_once(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OSError, match="file"), result_folder(tmp_path / "file" / "study"):
+        pytest.fail("the work must not begin")
+
+
+def test_figure(tmp_path: Path) -> None:
+    curve = pd.DataFrame({"layer": ["a", "b"], "depth": [1, 2], "modularity": [0.1, 0.8]})
+    write_figure(tmp_path / "figure.png", plot_curve(curve))
+    assert (tmp_path / "figure.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_tables_keep_every_digit(tmp_path: Path) -> None:
+    table = pd.DataFrame({"q": [1 / 3, 1e-17, 0.1 + 0.2]})
+    write_table(tmp_path / "table.csv", table)
+    assert pd.read_csv(tmp_path / "table.csv").equals(table)
+
+
+def test_files_are_whole_or_absent(tmp_path: Path) -> None:
+    path = tmp_path / "x.txt"
+    path.write_text("old")
+    with pytest.raises(RuntimeError), atomic_file(path) as temporary:
+        temporary.write_text("half")
+        raise RuntimeError
+    assert path.read_text() == "old"
+    assert [file.name for file in tmp_path.iterdir()] == ["x.txt"]
+    with atomic_file(path) as temporary:
+        temporary.write_text("new")
+    assert path.read_text() == "new"
+    assert sha256(path) == "11507a0e2f5e69d5dfa40a62a1bd7b6ee57e6bcd85c67c9b8431b36fff21c437"
+
+
+@pytest.mark.parametrize("which", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_leaves_nothing(which: signal.Signals, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "analyses.train", "--epochs", "10000", "--out", str(tmp_path / "study")]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=os.environ | {"PYTHONUNBUFFERED": "1"})
+    deadline = time.monotonic() + 60
+    while not list(tmp_path.iterdir()) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    time.sleep(1)
+    assert list(tmp_path.iterdir()), "the study never began"
+    process.send_signal(which)
+    _, message = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert message.strip().endswith("stopped; nothing was written")
+    assert not list(tmp_path.iterdir())
