@@ -33,6 +33,7 @@ def main(
     num_classes: int | None = None,
     dataset: str = "digits",
     split: str = "test",
+    download: bool = False,
     image_size: int | None = None,
     layers: tuple[str, ...] = ("blocks",),
     graph: str = "knn",
@@ -54,6 +55,7 @@ def main(
         num_classes: Outputs of the model; the classes of the data if none.
         dataset: digits, folder:PATH, torchvision:NAME or npz:PATH.
         split: Part of the data set.
+        download: Lets torchvision download its data set into the folder datasets.
         image_size: Scales and crops images to this size.
         layers: Names, globs, blocks or all.
         graph: Rule of the graph, a file of graphmod/graphs.
@@ -70,8 +72,9 @@ def main(
     settings = dict(locals())
     with result_folder(out) as folder:
         samples = load(
-            dataset, split=split, num_samples=num_samples * repeats, order=order, seed=seed, image_size=image_size
-        )
+            dataset, split=split, num_samples=num_samples * repeats, order=order, seed=seed,
+            image_size=image_size, download=download,
+        )  # fmt: skip
         network = build(model, num_classes=num_classes or len(samples.classes), weights=weights).to(device)
         draws = draw(samples.labels, num_samples, repeats, order=order, seed=seed)
         graphs = [

@@ -26,6 +26,7 @@ def main(
     *,
     model: str = "digits",
     dataset: str = "digits",
+    download: bool = False,
     image_size: int | None = None,
     epochs: int = 60,
     batch_size: int = 64,
@@ -43,6 +44,7 @@ def main(
     Args:
         model: digits, resnet20 (32, 44, 56, 110; 18, 34, 50, 101, 152), vgg11 (13, 16, 19), or torchvision:NAME.
         dataset: digits, folder:PATH, torchvision:NAME or npz:PATH, with the splits train and test.
+        download: Lets torchvision download its data set into the folder datasets.
         image_size: Scales and crops images to this size.
         epochs: Passes over the training images.
         batch_size: Images in a step.
@@ -57,7 +59,8 @@ def main(
     """
     settings = dict(locals())
     with result_folder(out) as folder:
-        data, test = (load(dataset, split=split, image_size=image_size) for split in ("train", "test"))
+        splits = [load(dataset, split=name, image_size=image_size, download=download) for name in ("train", "test")]
+        data, test = splits
         torch.manual_seed(seed)
         network = build(model, num_classes=len(data.classes)).to(device)
         table = pd.DataFrame(

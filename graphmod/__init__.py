@@ -8,7 +8,8 @@ from importlib.metadata import version
 
 from . import _quiet as _quiet
 from .activations import layer_activations, layer_names
-from .curves import DynamicGraph, dynamic_graph, measure, modularity_curve, published_curve, summarize
+from .curves import dynamic_graph, measure, modularity_curve, published_curve, summarize
+from .graphs._dynamic import DynamicGraph
 from .graphs.knn import knn_graph
 from .metrics.modularity import modularity, modularity_terms
 from .plots import plot_curve

@@ -113,16 +113,55 @@ def layer_activations(
         return hook
 
     total = -(-len(samples) // max(batch_size, 1)) if isinstance(samples, Tensor) else None
-    hidden = None if progress else True  # None: shown on a terminal only
     home = next(model.parameters(), torch.empty(0)).device
     with torch.no_grad(), _evaluation(model), _hooks(model, {name: record(name) for name in names}):
-        bar = tqdm(batches(samples, batch_size), f"{title} forward".strip(), total, False, unit="batch", disable=hidden)
-        for x, _ in bar:
+        source, shown = batches(samples, batch_size), not progress or None  # None: on a terminal only
+        for x, _ in tqdm(source, f"{title} forward".strip(), total, leave=False, unit="batch", disable=shown):
             runs.clear()
             num_samples = len(x)
             model(x.to(home))
             _check_runs(model, names, runs)
     return {name: torch.cat(rows.pop(name)) for name in list(rows)}
+
+
+def layer_groups(
+    model: nn.Module,
+    samples: Tensor,
+    layers: str | Sequence[str] = "blocks",
+    *,
+    max_memory: int | str = "2GB",
+    transform: Callable[[Tensor], Tensor] | None = None,
+) -> list[list[str]]:
+    """Splits layers into groups whose activations fit into memory together; two samples are run to learn their sizes.
+
+    Args:
+        model: Any module.
+        samples: Tensor `[N, ...]`.
+        layers: Names or patterns as in `layer_names`.
+        max_memory: Size of a group's activations, in bytes or as `"500MB"`, `"2GB"`. A larger layer is a group.
+        transform: As in `layer_activations`.
+
+    Returns:
+        Names in the order in which the layers run.
+
+    Raises:
+        ValueError: If `max_memory` is not a size, or as `layer_activations`.
+
+    Example:
+        >>> model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))
+        >>> layer_groups(model, torch.rand(100, 4), "all", max_memory="4KB")
+        [['0'], ['1', '2']]
+    """
+    free = limit = _num_bytes(max_memory)
+    groups: list[list[str]] = [[]]
+    for name, rows in layer_activations(model, samples[:2], layers, transform=transform, progress=False).items():
+        size = rows[0].nbytes * len(samples)
+        if size > free and groups[-1]:
+            groups.append([])
+            free = limit
+        groups[-1].append(name)
+        free -= size
+    return groups
 
 
 def first_tensor(output: Any) -> Tensor | None:
@@ -158,6 +197,13 @@ def _check_runs(model: nn.Module, names: Sequence[str], runs: Counter[str]) -> N
         raise ValueError(
             f"layer {name!r} {said} in one forward pass; name a layer that runs once: {nearest(name, others)}"
         )
+
+
+def _num_bytes(size: int | str) -> int:
+    found = re.fullmatch(r"(\d+(?:\.\d+)?) ?([KMGT]?)B?", str(size).strip(), re.IGNORECASE)
+    if not found:
+        raise ValueError(f"max_memory must be a number of bytes or a size such as '500MB' or '2GB'; got {size!r}")
+    return int(float(found[1]) * 1000 ** " KMGT".index(found[2].upper() or " "))
 
 
 @contextmanager

@@ -4,110 +4,24 @@ modularity_curve = summarize ∘ measure ∘ dynamic_graph, over repeats
 """
 
 import inspect
-import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from importlib import resources
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch_geometric.data import Data
 from tqdm.auto import tqdm
 
-from ._files import atomic_file
-from .activations import layer_activations
-from .graphs._build import make_graph
+from .activations import layer_activations, layer_groups
+from .graphs._dynamic import DynamicGraph
 from .graphs.knn import knn_graph
 from .metrics.modularity import modularity_terms
 from .samples import Order, collect, draw
 
 Metric = Callable[[Data], Tensor | Mapping[str, Tensor]]
 """A function of a graph that returns a number `[]`, or several by name."""
-
-
-class DynamicGraph(Mapping[str, Data]):
-    """The graphs of a network's layers over the same samples, from the first layer to the last.
-
-    It is a mapping from a layer's name to its `Data`, in order.
-
-    Args:
-        graphs: Graphs by layer, in order, all with the same nodes and the same labels `y`.
-
-    Raises:
-        ValueError: If there are no graphs, or their nodes or labels differ.
-
-    Example:
-        >>> graphs = DynamicGraph({"conv1": knn_graph(torch.eye(4), y=torch.tensor([0, 0, 1, 1]))})
-        >>> list(graphs), graphs["conv1"].num_nodes
-        (['conv1'], 4)
-    """
-
-    def __init__(self, graphs: Mapping[str, Data]) -> None:
-        self._graphs = dict(graphs)
-        if not self._graphs:
-            raise ValueError("a dynamic graph needs at least one layer")
-        first = next(iter(self._graphs.values()))
-        for layer, graph in self._graphs.items():
-            if graph.y is None or not torch.equal(graph.y, first.y):
-                raise ValueError(f"the graph of layer {layer!r} must have the same labels y as the first layer's")
-
-    def __getitem__(self, layer: str) -> Data:
-        return self._graphs[layer]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._graphs)
-
-    def __len__(self) -> int:
-        return len(self._graphs)
-
-    def __repr__(self) -> str:
-        layers = list(self)
-        return f"DynamicGraph({len(self)} layers, {len(self.y)} samples, {layers[0]} … {layers[-1]})"
-
-    @property
-    def y(self) -> Tensor:
-        """Labels of the samples, int64 `[N]`."""
-        labels: Tensor = next(iter(self._graphs.values())).y
-        return labels
-
-    def save(self, path: str | Path) -> None:
-        """Writes all graphs to one safetensors file; edges, weights and labels, not the features `x`.
-
-        Raises:
-            OSError: If the file cannot be written; nothing half-written stays.
-        """
-        tensors = {"y": self.y}
-        for i, graph in enumerate(self.values()):
-            tensors |= {f"{i}.edge_index": graph.edge_index, f"{i}.edge_weight": graph.edge_weight}
-        names = [{"layer": layer, "compat": graph.get("compat")} for layer, graph in self.items()]
-        with atomic_file(path) as temporary:
-            contiguous = {key: value.cpu().contiguous() for key, value in tensors.items()}
-            save_file(contiguous, temporary, metadata={"graphs": json.dumps(names)})
-
-    @classmethod
-    def load(cls, path: str | Path) -> "DynamicGraph":
-        """Reads what `save` wrote, and checks every graph.
-
-        Raises:
-            FileNotFoundError: If there is no such file.
-            ValueError: If the file holds anything else.
-        """
-        if not Path(path).is_file():
-            raise FileNotFoundError(f"there is no file of graphs {path}")
-        try:
-            with safe_open(path, framework="pt") as file:
-                y, graphs = file.get_tensor("y"), {}
-                for i, names in enumerate(json.loads(file.metadata()["graphs"])):
-                    index, weight = file.get_tensor(f"{i}.edge_index"), file.get_tensor(f"{i}.edge_weight")
-                    graphs[names["layer"]] = make_graph(index, weight, len(y), y=y, **names)
-                return cls(graphs)
-        except (SafetensorError, KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"{path} is not a saved dynamic graph: {error}") from error
 
 
 def dynamic_graph(
@@ -120,6 +34,7 @@ def dynamic_graph(
     k: int = 3,
     batch_size: int = 256,
     transform: Callable[[Tensor], Tensor] | None = None,
+    max_memory: int | str = "2GB",
     title: str = "",
     progress: bool = True,
     **graph_options: Any,
@@ -135,6 +50,8 @@ def dynamic_graph(
         k: Neighbours of each sample.
         batch_size: Samples in one forward pass.
         transform: As in `layer_activations`.
+        max_memory: How much of the activations may be held at once, as in `layer_groups`; every group of layers beyond
+            the first costs one more forward pass.
         title: What the progress bars begin with.
         progress: Shows progress bars on a terminal.
         **graph_options: Passed on to `graph`, such as `compat="lu2022"` or `keep_x=True`.
@@ -147,6 +64,7 @@ def dynamic_graph(
         ValueError: If labels, layers or k do not fit, or a layer is constant or holds NaN or Inf.
 
     Example:
+        >>> import torch
         >>> x = torch.rand(20, 4)
         >>> dynamic_graph(nn.Sequential(nn.Linear(4, 8), nn.ReLU()), x, x[:, 0].round().long(), "all")
         DynamicGraph(2 layers, 20 samples, 0 … 1)
@@ -154,16 +72,18 @@ def dynamic_graph(
     x, y = collect(samples, labels)
     if not 1 <= k < len(x):
         raise ValueError(f"k must be at least 1 and smaller than the number of samples; got k={k} for {len(x)} samples")
-    activations = layer_activations(
-        model, x, layers, batch_size=batch_size, transform=transform, title=title, progress=progress
-    )
+    groups = layer_groups(model, x, layers, max_memory=max_memory, transform=transform)
     graphs = {}
-    bar = tqdm(
-        list(activations), f"{title} graphs".strip(), leave=False, unit="layer", disable=None if progress else True
-    )
-    for layer in bar:
-        features = activations.pop(layer)
-        graphs[layer] = graph(features, k, y=y.to(features.device), layer=layer, **graph_options)
+    total, shown = sum(map(len, groups)), not progress or None  # None: on a terminal only
+    with tqdm(desc=f"{title} graphs".strip(), total=total, leave=False, unit="layer", disable=shown) as bar:
+        for group in groups:
+            activations = layer_activations(
+                model, x, group, batch_size=batch_size, transform=transform, title=title, progress=progress
+            )
+            for name in list(activations):
+                features = activations.pop(name)
+                graphs[name] = graph(features, k, y=y.to(features.device), layer=name, **graph_options)
+                bar.update()
     return DynamicGraph(graphs)
 
 
@@ -181,6 +101,7 @@ def measure(
         A long table: `repeat` (from 0), `layer`, `depth` (from 1), `metric`, `value`.
 
     Example:
+        >>> import torch
         >>> graphs = DynamicGraph({"fc": knn_graph(torch.eye(4), k=1, y=torch.tensor([0, 0, 1, 1]))})
         >>> list(measure(graphs).metric)
         ['modularity', 'overlap', 'expected', 'maximum', 'normalized']
@@ -199,6 +120,9 @@ def measure(
 
 def summarize(values: pd.DataFrame) -> pd.DataFrame:
     """Averages a table of `measure` over its repeats.
+
+    Args:
+        values: The table.
 
     Returns:
         One row a layer: `layer`, `depth`, a column for each metric with its mean, then one `<metric>_std` each with the
@@ -254,6 +178,7 @@ def modularity_curve(
         ValueError: As `dynamic_graph`; if there are fewer samples than asked for.
 
     Example:
+        >>> import torch
         >>> model, x = nn.Sequential(nn.Linear(4, 8), nn.ReLU()), torch.rand(40, 4)
         >>> modularity_curve(model, x, x[:, 0].round().long(), repeats=2)[["layer", "depth", "num_repeats"]]
           layer  depth  num_repeats

@@ -77,9 +77,7 @@ def train(
     if checkpoint is not None and Path(checkpoint).is_file():
         state = _load(checkpoint, home)
         if state["settings"] != settings:
-            raise ValueError(
-                f"{checkpoint} is of another run, with {state['settings']}; remove it to start anew"
-            )
+            raise ValueError(f"{checkpoint} is of another run, with {state['settings']}; remove it to start anew")
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
         schedule.load_state_dict(state["schedule"])
@@ -93,7 +91,7 @@ def train(
         loss_sum, correct, rate = 0.0, 0, float(schedule.get_last_lr()[0])
         model.train()
         steps = order.split(batch_size)
-        bar = tqdm(steps, f"epoch {epoch}/{epochs}", leave=False, unit="step", disable=None if progress else True)
+        bar = tqdm(steps, f"epoch {epoch}/{epochs}", leave=False, unit="step", disable=not progress or None)
         for rows in bar:
             x = _augmented(images[rows], augment, flip, generator).to(home)
             y = labels[rows].to(home)

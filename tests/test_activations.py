@@ -157,7 +157,9 @@ def test_wrong_samples() -> None:
 
 
 def test_patterns() -> None:
-    model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.Sequential(Block(), Block()), nn.Sequential(nn.ReLU(), nn.Linear(4, 2)))
+    model = nn.Sequential(
+        nn.Conv2d(1, 4, 3), nn.Sequential(Block(), Block()), nn.Sequential(nn.ReLU(), nn.Linear(4, 2))
+    )
     assert layer_names(model, "blocks") == ["0", "1.0", "1.1"]
     assert layer_names(model, "1.*") == ["1.0", "1.1"]
     assert layer_names(model, "1.**") == ["1.0", "1.0.conv1", "1.0.conv2", "1.1", "1.1.conv1", "1.1.conv2"]

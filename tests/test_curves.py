@@ -11,7 +11,14 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from graphmod import (
-    DynamicGraph, dynamic_graph, knn_graph, layer_activations, measure, modularity, modularity_curve, published_curve,
+    DynamicGraph,
+    dynamic_graph,
+    knn_graph,
+    layer_activations,
+    measure,
+    modularity,
+    modularity_curve,
+    published_curve,
     summarize,
 )  # fmt: skip
 from graphmod.datasets import load
@@ -100,6 +107,32 @@ def test_other_graphs_and_options(separated) -> None:
     assert published["layers.0"].compat == "lu2022"
 
 
+def test_little_memory_gives_the_same(separated, monkeypatch: pytest.MonkeyPatch) -> None:
+    from graphmod import curves
+
+    _, x, labels = separated
+    model = nn.Sequential(nn.Linear(10, 50), nn.ReLU(), nn.Linear(50, 20), nn.ReLU(), nn.Linear(20, 5))
+    expected = measure(dynamic_graph(model, x, labels, "all"))
+    passes = []
+
+    def counted(model, samples, layers, **options):
+        passes.append(layers)
+        return layer_activations(model, samples, layers, **options)
+
+    monkeypatch.setattr(curves, "layer_activations", counted)
+    two_middle_layers = 120 * (50 + 20) * 4
+    pd.testing.assert_frame_equal(
+        measure(dynamic_graph(model, x, labels, "all", max_memory=two_middle_layers)), expected
+    )
+    assert passes == [["0"], ["1", "2"], ["3", "4"]]
+    pd.testing.assert_frame_equal(measure(dynamic_graph(model, x, labels, "all", max_memory="0.1 kB")), expected)
+    assert passes[3:] == [["0"], ["1"], ["2"], ["3"], ["4"]]
+    with pytest.raises(
+        ValueError, match="must be a number of bytes or a size such as '500MB' or '2GB'; got '2 apples'"
+    ):
+        dynamic_graph(model, x, labels, "all", max_memory="2 apples")
+
+
 # --- tables ---
 
 
@@ -113,14 +146,24 @@ def test_measure_and_summarize(separated) -> None:
     assert list(values.columns) == ["repeat", "layer", "depth", "metric", "value"]
     assert len(values) == 2 * 4 * 3
     table = summarize(measure([graphs, graphs], [modularity, edges]))
-    assert list(table.columns) == ["layer", "depth", "modularity", "edges", "modularity_std", "edges_std", "num_repeats"]
+    assert list(table.columns) == [
+        "layer",
+        "depth",
+        "modularity",
+        "edges",
+        "modularity_std",
+        "edges_std",
+        "num_repeats",
+    ]
     assert (table.modularity_std == 0).all()
 
 
 def test_published_curves() -> None:
     assert len(published_curve("ResNet152")) == 51
     assert published_curve("ResNet18", condition="PGD").modularity.iloc[-1] == 0.078
-    with pytest.raises(ValueError, match="no curve was published for 'ResNet20', 'CIFAR-10', 'clean'; there are ResNet101"):
+    with pytest.raises(
+        ValueError, match="no curve was published for 'ResNet20', 'CIFAR-10', 'clean'; there are ResNet101"
+    ):
         published_curve("ResNet20")
 
 

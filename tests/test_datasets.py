@@ -57,7 +57,9 @@ def test_num_samples_and_order(folder: Path) -> None:
 def test_any_mode_and_size(folder: Path) -> None:
     Image.new("L", (9, 7), 128).save(folder / "test/cat/0.png")
     Image.new("RGBA", (5, 30)).save(folder / "test/dog/1.png")
-    with pytest.raises(ValueError, match=r"one size; cat/0.png is \[3, 7, 9\], dog/1.png is \[3, 30, 5\]: pass image_size"):
+    with pytest.raises(
+        ValueError, match=r"one size; cat/0.png is \[3, 7, 9\], dog/1.png is \[3, 30, 5\]: pass image_size"
+    ):
         load(f"folder:{folder}")
     assert load(f"folder:{folder}", image_size=5).images.shape == (12, 3, 5, 5)
 
@@ -80,7 +82,8 @@ def test_wrong_folders(folder: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("shape", "dtype"), [((6, 3, 5, 4), np.uint8), ((6, 5, 4, 3), np.uint8), ((6, 5, 4), np.uint8), ((6, 1, 5, 4), float)]
+    ("shape", "dtype"),
+    [((6, 3, 5, 4), np.uint8), ((6, 5, 4, 3), np.uint8), ((6, 5, 4), np.uint8), ((6, 1, 5, 4), float)],
 )
 def test_npz(shape: tuple[int, ...], dtype: type, tmp_path: Path) -> None:
     images = np.random.default_rng(0).integers(0, 255, shape)

@@ -55,7 +55,9 @@ def test_equals_scikit_learn() -> None:
     np.testing.assert_allclose(similarity, 1 - distance[:, 1:], atol=1e-9)
 
 
-@given(arrays.arrays(np.float32, st.tuples(st.integers(3, 12), st.integers(1, 4)), elements=st.integers(-2, 2)), st.data())
+@given(
+    arrays.arrays(np.float32, st.tuples(st.integers(3, 12), st.integers(1, 4)), elements=st.integers(-2, 2)), st.data()
+)
 def test_ties_go_by_index(x: np.ndarray, data: st.DataObject) -> None:
     if (x == x[0]).all():
         return
@@ -100,7 +102,12 @@ def test_arguments_are_not_changed() -> None:
 @pytest.mark.parametrize(
     ("x", "k", "error", "message"),
     [
-        (torch.rand(5, 2, 2), 3, ValueError, r"layer 'conv1' must have shape \[N, D\]; got \[5, 2, 2\]: flatten it first"),
+        (
+            torch.rand(5, 2, 2),
+            3,
+            ValueError,
+            r"layer 'conv1' must have shape \[N, D\]; got \[5, 2, 2\]: flatten it first",
+        ),
         (torch.ones(5, 2, dtype=torch.int64), 3, TypeError, "must be a tensor of floating type; got torch.int64"),
         ([[1.0]], 1, TypeError, "must be a tensor of floating type; got list"),
         (torch.rand(3, 2), 3, ValueError, "k must be at least 1 and smaller than the number of samples; got k=3 for 3"),

@@ -125,7 +125,9 @@ class Evil:
 def test_wrong_weights_are_refused_and_change_nothing(tmp_path: Path) -> None:
     model = nn.Linear(2, 2)
     before = model.weight.clone()
-    files = {name: tmp_path / name for name in ("other.pt", "shape.pt", "evil.pt", "list.pt", "text.pt", "t.safetensors")}
+    files = {
+        name: tmp_path / name for name in ("other.pt", "shape.pt", "evil.pt", "list.pt", "text.pt", "t.safetensors")
+    }
     torch.save(nn.Linear(2, 2, bias=False).state_dict() | {"more": torch.ones(1)}, files["other.pt"])
     torch.save(nn.Linear(3, 2).state_dict(), files["shape.pt"])
     files["evil.pt"].write_bytes(pickle.dumps(Evil(), 2))

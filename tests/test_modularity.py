@@ -161,7 +161,9 @@ def test_float64_whatever_the_weights_are() -> None:
         assert float(q) == pytest.approx(6 / 7 - 1 / 3, abs=1e-12)
 
 
-@pytest.mark.skipif(not torch_geometric.typing.WITH_TORCH_SCATTER, reason="torch-scatter is not installed (make scatter)")
+@pytest.mark.skipif(
+    not torch_geometric.typing.WITH_TORCH_SCATTER, reason="torch-scatter is not installed (make scatter)"
+)
 def test_torch_scatter_gives_the_same_number(monkeypatch: pytest.MonkeyPatch) -> None:
     x, labels = torch.randn(500, 16), torch.randint(0, 10, (500,))
     graph = knn_graph(x, 7)

@@ -55,9 +55,7 @@ def test_wrong_labels(labels, error: type[Exception], message: str) -> None:
         collect(torch.rand(6, 2), labels)
 
 
-@given(
-    st.lists(st.integers(1, 30), min_size=1, max_size=6), st.integers(1, 5), st.integers(1, 40), st.integers(0, 99)
-)
+@given(st.lists(st.integers(1, 30), min_size=1, max_size=6), st.integers(1, 5), st.integers(1, 40), st.integers(0, 99))
 def test_stratified_draws_are_disjoint_and_give_every_class_its_share(
     sizes: list[int], repeats: int, num_samples: int, seed: int
 ) -> None:

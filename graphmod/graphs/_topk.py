@@ -40,7 +40,8 @@ def nearest_neighbors(
     """
     _check(x, k, f"layer {layer!r}" if layer is not None else "x")
     num_rows = len(x)
-    unit = torch.nn.functional.normalize(x.detach().double(), eps=torch.finfo(torch.float64).tiny)
+    unit = x.detach().to(torch.float64, copy=True)
+    unit.div_(torch.linalg.vector_norm(unit, dim=1, keepdim=True).clamp_(min=torch.finfo(torch.float64).tiny))
     similarity = unit.new_empty(num_rows, k)
     index = torch.empty(num_rows, k, dtype=torch.int64, device=x.device)
     block = max(1, BLOCK_ELEMENTS // num_rows)

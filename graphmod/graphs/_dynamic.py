@@ -1,0 +1,95 @@
+"""The graphs of all layers together: a dynamic graph, whose time is the depth of the network."""
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+from torch_geometric.data import Data
+
+from .._files import atomic_file
+from ._build import make_graph
+
+
+class DynamicGraph(Mapping[str, Data]):
+    """The graphs of a network's layers over the same samples, from the first layer to the last.
+
+    It is a mapping from a layer's name to its `Data`, in order.
+
+    Args:
+        graphs: Graphs by layer, in order, all with the same nodes and the same labels `y`.
+
+    Raises:
+        ValueError: If there are no graphs, or their nodes or labels differ.
+
+    Example:
+        >>> from graphmod import knn_graph
+        >>> graphs = DynamicGraph({"conv1": knn_graph(torch.eye(4), y=torch.tensor([0, 0, 1, 1]))})
+        >>> list(graphs), graphs["conv1"].num_nodes
+        (['conv1'], 4)
+    """
+
+    def __init__(self, graphs: Mapping[str, Data]) -> None:
+        self._graphs = dict(graphs)
+        if not self._graphs:
+            raise ValueError("a dynamic graph needs at least one layer")
+        first = next(iter(self._graphs.values()))
+        for layer, graph in self._graphs.items():
+            if graph.y is None or not torch.equal(graph.y, first.y):
+                raise ValueError(f"the graph of layer {layer!r} must have the same labels y as the first layer's")
+
+    def __getitem__(self, layer: str) -> Data:
+        return self._graphs[layer]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._graphs)
+
+    def __len__(self) -> int:
+        return len(self._graphs)
+
+    def __repr__(self) -> str:
+        layers = list(self)
+        return f"DynamicGraph({len(self)} layers, {len(self.y)} samples, {layers[0]} … {layers[-1]})"
+
+    @property
+    def y(self) -> Tensor:
+        """Labels of the samples, int64 `[N]`."""
+        labels: Tensor = next(iter(self._graphs.values())).y
+        return labels
+
+    def save(self, path: str | Path) -> None:
+        """Writes all graphs to one safetensors file; edges, weights and labels, not the features `x`.
+
+        Raises:
+            OSError: If the file cannot be written; nothing half-written stays.
+        """
+        tensors = {"y": self.y}
+        for i, graph in enumerate(self.values()):
+            tensors |= {f"{i}.edge_index": graph.edge_index, f"{i}.edge_weight": graph.edge_weight}
+        names = [{"layer": layer, "compat": graph.get("compat")} for layer, graph in self.items()]
+        with atomic_file(path) as temporary:
+            contiguous = {key: value.cpu().contiguous() for key, value in tensors.items()}
+            save_file(contiguous, temporary, metadata={"graphs": json.dumps(names)})
+
+    @classmethod
+    def load(cls, path: str | Path) -> "DynamicGraph":
+        """Reads what `save` wrote, and checks every graph.
+
+        Raises:
+            FileNotFoundError: If there is no such file.
+            ValueError: If the file holds anything else.
+        """
+        if not Path(path).is_file():
+            raise FileNotFoundError(f"there is no file of graphs {path}")
+        try:
+            with safe_open(path, framework="pt") as file:
+                y, graphs = file.get_tensor("y"), {}
+                for i, names in enumerate(json.loads(file.metadata()["graphs"])):
+                    index, weight = file.get_tensor(f"{i}.edge_index"), file.get_tensor(f"{i}.edge_weight")
+                    graphs[names["layer"]] = make_graph(index, weight, len(y), y=y, **names)
+                return cls(graphs)
+        except (SafetensorError, KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"{path} is not a saved dynamic graph: {error}") from error
