@@ -1,4 +1,4 @@
-"""Modularity curve: how far a network has pulled the classes apart at each layer.
+r"""Modularity curve: how far a network has pulled the classes apart at each layer.
 
 Claim (Lu et al. 2022): the modularity Q of the class labels, on the k-nearest-neighbour graph of each layer's
 activations, rises with depth as the network separates the classes, and stays level or falls where layers add nothing.
@@ -75,7 +75,7 @@ def main(
             dataset, split=split, num_samples=num_samples * repeats, order=order, seed=seed,
             image_size=image_size, download=download,
         )  # fmt: skip
-        network = build(model, num_classes=num_classes or len(samples.classes), weights=weights).to(device)
+        network = build(model, num_classes=num_classes or len(samples.classes), weights=weights, device=device)
         draws = draw(samples.labels, num_samples, repeats, order=order, seed=seed)
         graphs = [
             dynamic_graph(

@@ -1,4 +1,4 @@
-"""Training: a network from scratch on labelled images, for the other studies to look into.
+r"""Training: a network from scratch on labelled images, for the other studies to look into.
 
     python -m analyses.train
     python -m analyses.train --model resnet20 --dataset torchvision:CIFAR10 --epochs 100 --augment 4 --flip \
@@ -62,7 +62,7 @@ def main(
         splits = [load(dataset, split=name, image_size=image_size, download=download) for name in ("train", "test")]
         data, test = splits
         torch.manual_seed(seed)
-        network = build(model, num_classes=len(data.classes)).to(device)
+        network = build(model, num_classes=len(data.classes), device=device)
         table = pd.DataFrame(
             train(
                 network, data.images, data.labels, epochs=epochs, batch_size=batch_size, lr=lr,

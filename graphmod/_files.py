@@ -1,6 +1,5 @@
 """Files: written whole or not at all, read without running anything that they say."""
 
-import hashlib
 import os
 import tempfile
 from collections.abc import Iterator
@@ -43,12 +42,6 @@ def atomic_file(path: str | Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def sha256(path: str | Path) -> str:
-    """Returns the SHA-256 of a file as 64 hexadecimal digits."""
-    with Path(path).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def read_torch(path: str | Path, device: torch.device | str = "cpu") -> Any:
     """Reads a file of `torch.save` that holds tensors and plain values only.
 
@@ -61,5 +54,4 @@ def read_torch(path: str | Path, device: torch.device | str = "cpu") -> Any:
     try:
         return torch.load(path, map_location=device, weights_only=True)
     except Exception as error:  # the restricted unpickler meets bytes of any kind with errors of any kind
-        reason = str(error).split("\n")[0]
-        raise ValueError(f"{path} is not a PyTorch file of plain tensors; nothing in it was run ({reason})") from error
+        raise ValueError(f"{path} is not a PyTorch file of plain tensors; nothing in it was run") from error

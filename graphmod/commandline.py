@@ -7,6 +7,7 @@ import re
 import signal
 import sys
 import types
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal, NoReturn, Union, get_args, get_origin, get_type_hints
@@ -19,13 +20,15 @@ def run(main: Callable[..., Any], arguments: Sequence[str] | None = None) -> Non
     parameter's entry in the docstring's `Args`. Options may be `str`, `int`, `float`, `bool` (`--x`, `--no-x`), `Path`,
     a `Literal`, one of these or None (`none`), or a tuple of them (separated by commas).
 
-    A wrong value or an unreadable file ends the program with one sentence and status 2, Ctrl-C with status 130.
+    A wrong value or an unreadable file ends the program with one sentence and status 2, Ctrl-C with status 130; with
+    `GRAPHMOD_TRACEBACK=1` in the environment an error shows where it was raised. A warning is one sentence too.
 
     Args:
         main: The function.
         arguments: The words of the command line; `sys.argv[1:]` if None.
     """
     values = vars(parser(main).parse_args(arguments))
+    warnings.formatwarning = lambda message, *_, **__: f"warning: {message}\n"
     signal.signal(signal.SIGTERM, _terminate)
     try:
         main(**values)
@@ -48,6 +51,7 @@ def parser(main: Callable[..., Any]) -> argparse.ArgumentParser:
     module = inspect.getmodule(main)
     description = inspect.cleandoc((module.__doc__ if module else None) or main.__doc__ or "")
     found = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    found.usage = "%(prog)s [options]"
     if module and module.__spec__:
         found.prog = f"python -m {module.__spec__.name}"
     hints, helps = get_type_hints(main), _help(main.__doc__ or "")

@@ -4,6 +4,7 @@ modularity_curve = summarize ∘ measure ∘ dynamic_graph, over repeats
 """
 
 import inspect
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from importlib import resources
@@ -57,7 +58,7 @@ def dynamic_graph(
         **graph_options: Passed on to `graph`, such as `compat="lu2022"` or `keep_x=True`.
 
     Returns:
-        One graph for each layer.
+        One graph for each layer. A warning says if samples are copies of one another.
 
     Raises:
         TypeError: If labels are not integers, or a layer gives no tensor.
@@ -70,6 +71,13 @@ def dynamic_graph(
         DynamicGraph(2 layers, 20 samples, 0 … 1)
     """
     x, y = collect(samples, labels)
+    copies = len(x) - len(x.flatten(1).unique(dim=0))
+    if copies:
+        warnings.warn(
+            f"{copies} of {len(x)} samples are exact copies of others; copies are each other's nearest neighbours and "
+            "raise Q: remove them",
+            stacklevel=2,
+        )
     if not 1 <= k < len(x):
         raise ValueError(f"k must be at least 1 and smaller than the number of samples; got k={k} for {len(x)} samples")
     groups = layer_groups(model, x, layers, max_memory=max_memory, transform=transform)

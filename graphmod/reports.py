@@ -34,7 +34,7 @@ def result_folder(out: str | Path) -> Iterator[Path]:
 
     Raises:
         FileExistsError: If `out` holds something that is not a result.
-        OSError: If the folder cannot be made.
+        OSError: If the folder cannot be written.
 
     Example:
         >>> out = Path(tempfile.mkdtemp()) / "study"
@@ -46,8 +46,11 @@ def result_folder(out: str | Path) -> Iterator[Path]:
     out = Path(out).absolute()
     if out.exists() and not (out / SETTINGS).is_file() and not (out.is_dir() and not any(out.iterdir())):
         raise FileExistsError(f"{out} exists and is not a result of graphmod; choose another --out")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}."))
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}."))
+    except OSError as error:
+        raise type(error)(f"cannot write into {out.parent}: {error.strerror}") from error
     old = temporary.with_name(temporary.name + ".old")
     try:
         temporary.chmod(0o755)

@@ -1,3 +1,4 @@
+import warnings
 from pathlib import Path
 from typing import Literal
 
@@ -84,3 +85,11 @@ def test_errors_are_one_sentence(capsys: pytest.CaptureFixture[str], monkeypatch
     monkeypatch.setenv("GRAPHMOD_TRACEBACK", "1")
     with pytest.raises(ValueError, match="k is 3"):
         run(broken, [])
+
+
+def test_warnings_are_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    def careless(*, k: int = 3) -> None:
+        assert warnings.formatwarning("k is 3", UserWarning, "file.py", 1) == "warning: k is 3\n"
+
+    monkeypatch.setattr(warnings, "formatwarning", warnings.formatwarning)  # puts it back
+    run(careless, [])

@@ -237,6 +237,14 @@ def test_layers_without_a_graph(value: float, message: str, separated) -> None:
         modularity_curve(model, separated[1], separated[2], layers="bad")
 
 
+def test_copies_among_the_samples_are_reported(separated) -> None:
+    _, x, labels = separated
+    x = x.clone()
+    x[7], x[9] = x[0], x[0]
+    with pytest.warns(UserWarning, match="2 of 120 samples are exact copies of others; .* raise Q: remove them"):
+        dynamic_graph(nn.Sequential(nn.Linear(10, 5)), x, labels)
+
+
 def test_too_few_samples(separated) -> None:
     with pytest.raises(ValueError, match="smaller than the number of samples; got k=120 for 120 samples"):
         modularity_curve(*separated, layers="layers.*", k=120)

@@ -168,3 +168,9 @@ def test_extra_files_do_not_pass_as_weights(tmp_path: Path) -> None:
 def test_unknown_models(name: str, weights: str | None, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         build(name, weights=weights)
+
+
+def test_unknown_devices() -> None:
+    for device in ("abacus", "cuda:99"):
+        with pytest.raises(ValueError, match=f"device '{device}' cannot be used: "):
+            build("digits", device=device)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from graphmod._files import atomic_file, sha256
+from graphmod._files import atomic_file
 from graphmod.plots import plot_curve
 from graphmod.reports import result_folder, write_figure, write_settings, write_table
 
@@ -66,7 +66,10 @@ def test_what_is_not_a_result_is_left_alone(tmp_path: Path) -> None:
 
 def test_a_folder_that_cannot_be_written_is_seen_at_once(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(OSError, match="file"), result_folder(tmp_path / "file" / "study"):
+    with (
+        pytest.raises(OSError, match="cannot write into .*file: "),
+        result_folder(tmp_path / "file" / "study"),
+    ):
         pytest.fail("the work must not begin")
 
 
@@ -93,7 +96,6 @@ def test_files_are_whole_or_absent(tmp_path: Path) -> None:
     with atomic_file(path) as temporary:
         temporary.write_text("new")
     assert path.read_text() == "new"
-    assert sha256(path) == "11507a0e2f5e69d5dfa40a62a1bd7b6ee57e6bcd85c67c9b8431b36fff21c437"
 
 
 @pytest.mark.parametrize("which", [signal.SIGINT, signal.SIGTERM])

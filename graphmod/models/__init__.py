@@ -10,6 +10,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from .._family import member, members
@@ -26,6 +27,7 @@ def build(
     weights: str | Path | None = None,
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
+    device: str | torch.device | None = None,
 ) -> nn.Module:
     """Builds a network by name.
 
@@ -37,16 +39,16 @@ def build(
             or with torchvision (a download); None for random ones.
         mean: Mean of each channel, of images in [0, 1], that the weights were trained with; the model's own if None.
         std: Standard deviation of each channel, likewise.
+        device: Where the model is put; where torch puts new tensors if None.
 
     Returns:
         A module in evaluation mode that takes images `[N, C, H, W]` in [0, 1] and returns logits `[N, num_classes]`.
 
     Raises:
-        ValueError: If there is no such model or depth, no default weights, or weights that do not fit.
+        ValueError: If there is no such model, depth or device, no default weights, or weights that do not fit.
         FileNotFoundError: If the file of weights does not exist.
 
     Example:
-        >>> import torch
         >>> build("digits", weights="default")(torch.rand(2, 1, 8, 8)).shape
         torch.Size([2, 10])
     """
@@ -66,7 +68,10 @@ def build(
             raise ValueError(f"no weights come with {name}; pass a file of weights, or none for random ones")
     if weights is not None:
         load_weights(model, weights)
-    return model.eval()
+    try:
+        return model.eval().to(device) if device else model.eval()
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(f"device {str(device)!r} cannot be used: {str(error).splitlines()[0]}") from error
 
 
 def _from_family(name: str) -> Any:
