@@ -23,11 +23,11 @@ DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
 
 
 def brute_force(x: Tensor, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """All similarities in float64, sorted by (−similarity, index)."""
+    """All similarities in float64, sorted by (−similarity, index); what is 1e-12 apart counts as equal."""
     rows = x.double().numpy()
     norms = np.linalg.norm(rows, axis=1, keepdims=True)
     unit = np.divide(rows, norms, out=np.zeros_like(rows), where=norms > 0)
-    similarity = np.round(unit @ unit.T, 12)
+    similarity = np.round(unit @ unit.T / _topk.TIE) * _topk.TIE
     np.fill_diagonal(similarity, -np.inf)
     index = np.stack([np.lexsort((np.arange(len(row)), -row))[:k] for row in similarity])
     return np.take_along_axis(similarity, index, 1), index
@@ -65,13 +65,94 @@ def test_ties_go_by_index(x: np.ndarray, data: st.DataObject) -> None:
     np.testing.assert_array_equal(nearest_neighbors(torch.from_numpy(x), k)[1], brute_force(torch.from_numpy(x), k)[1])
 
 
-def test_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_chunks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     x = torch.randn(101, 9).round()
     whole = nearest_neighbors(x, 4)
-    monkeypatch.setattr(_topk, "BLOCK_ELEMENTS", 101 * 7)
+    monkeypatch.setattr(_topk, "CHUNK", 101 * 7)
     parts = nearest_neighbors(x, 4)
     assert torch.equal(whole[0], parts[0])
     assert torch.equal(whole[1], parts[1])
+
+
+@pytest.fixture
+def fast(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """Makes every search take the way over 16-bit candidates, in small tiles; tells which ended there."""
+    ended = []
+    candidates = _topk._candidates
+
+    def watched(x: Tensor, k: int):
+        found = candidates(x, k)
+        ended.append(found is not None)
+        return found
+
+    monkeypatch.setattr(_topk, "SMALL", 0)
+    monkeypatch.setattr(_topk, "TILE", 32)
+    monkeypatch.setattr(_topk, "STRIP", 4)
+    monkeypatch.setattr(_topk, "_has_bfloat16", lambda: True)
+    monkeypatch.setattr(_topk, "_candidates", watched)
+    return ended
+
+
+KINDS = {
+    "gaussian": lambda n, d, g: torch.randn(n, d, generator=g),
+    "relu": lambda n, d, g: torch.randn(n, d, generator=g).relu(),
+    "one direction": lambda n, d, g: 1 + 0.01 * torch.randn(n, d, generator=g),
+    "integers": lambda n, d, g: torch.randint(-2, 3, (n, d), generator=g).float(),
+    "copies": lambda n, d, g: torch.randn(n // 3 + 1, d, generator=g).repeat(3, 1)[:n],
+    "nearly copies": lambda n, d, g: (
+        torch.cat([-torch.ones(1, d), torch.ones(n - 1, d)]) + 1e-6 * torch.randn(n, d, generator=g)
+    ),
+    "dead rows": lambda n, d, g: torch.randn(n, d, generator=g) * (torch.rand(n, 1, generator=g) < 0.5),
+    "unlike lengths": lambda n, d, g: torch.randn(n, d, generator=g) * 10 ** (4 * torch.randn(n, 1, generator=g)),
+    "sorted classes": lambda n, d, g: torch.eye(4, d)[torch.arange(n) * 4 // n] + 0.1 * torch.randn(n, d, generator=g),
+}
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(("n", "d", "k"), [(130, 40, 3), (200, 7, 15), (97, 300, 1)])
+def test_candidates_equal_brute_force(n: int, d: int, k: int, kind: str, dtype: torch.dtype, fast: list[bool]) -> None:
+    x = KINDS[kind](n, d, torch.Generator().manual_seed(d)).to(dtype)
+    similarity, index = nearest_neighbors(x, k)
+    expected = brute_force(x, k)
+    np.testing.assert_allclose(similarity, expected[0], atol=2e-12)
+    np.testing.assert_array_equal(index, expected[1])
+    assert len(fast) == 1
+
+
+def test_candidates_are_few_and_the_way_over_them_is_taken(fast: list[bool]) -> None:
+    x = torch.randn(500, 64, generator=torch.Generator().manual_seed(0)).relu()
+    source, target = _topk._candidates(x, 5)
+    assert (source < target).all()
+    assert 5 * 500 / 2 <= len(source) < 20 * 500
+    nearest_neighbors(x, 5)
+    assert fast == [True, True]
+
+
+def test_where_the_bound_fails_the_plain_form_answers(fast: list[bool], monkeypatch: pytest.MonkeyPatch) -> None:
+    x = torch.randn(100, 8, generator=torch.Generator().manual_seed(0))
+    expected = brute_force(x, 5)[1]
+    tiny = x.clone()
+    tiny[3] *= 1e-30
+    np.testing.assert_array_equal(nearest_neighbors(tiny, 5)[1], expected)
+    monkeypatch.setattr(_topk, "MAX_CANDIDATES", 2)
+    np.testing.assert_array_equal(nearest_neighbors(x, 5)[1], expected)
+    assert fast == [False, False]
+
+
+def test_scores_that_are_not_kept_are_computed_again(fast: list[bool], monkeypatch: pytest.MonkeyPatch) -> None:
+    x = torch.randn(150, 20)
+    expected = nearest_neighbors(x, 5)[1]
+    monkeypatch.setattr(_topk, "KEEP", 0)
+    assert torch.equal(nearest_neighbors(x, 5)[1], expected)
+    assert fast == [True, True]
+
+
+def test_a_large_search_equals_float64_throughout() -> None:
+    x = torch.randn(3000, 257, generator=torch.Generator().manual_seed(0)).relu()
+    fast, plain = nearest_neighbors(x, 10), _topk._search_all(x, 10, -torch.inf)
+    assert torch.equal(fast[1], plain[1])
+    torch.testing.assert_close(fast[0], plain[0], atol=2e-12, rtol=0)
 
 
 def test_duplicates_zero_rows_and_views() -> None:

@@ -1,13 +1,37 @@
-"""Exact nearest neighbours by cosine similarity: `Tensor [N, D] -> similarity [N, k], index [N, k]`."""
+"""Exact nearest neighbours by cosine similarity: `Tensor [N, D] -> similarity [N, k], index [N, k]`.
+
+The result is that of float64 products throughout. On a CPU with 16-bit instructions most of them are never taken: a
+16-bit product over one triangle, with a bound on its error, leaves a few pairs that may be neighbours, and only these
+are taken in float64. For 5,000 samples of 4,096 features and k = 15 that takes 0.5 to 0.65 of the time of `torch.mm(x,
+x.T)` alone in float32, for 20,000 of 512 likewise, and a fifth of that of the plain form (2 threads, AVX-512 with
+bfloat16; `tests/test_graphs.py` checks one form against the other, and both against a brute force).
+"""
+
+import warnings
 
 import torch
 from torch import Tensor
 
-BLOCK_ELEMENTS = 2**24
-"""Similarities held at once (128 MB): rows are taken in blocks, so that N × N is never in memory."""
-
 TIE = 2.0**-40
 """Similarities are rounded to multiples of this (1e-12), so that equal pairs of rows tie whatever the rounding."""
+
+SMALL = 1024
+"""Up to so many rows all similarities are taken in float64 at once; candidates do not pay."""
+
+TILE = 512
+"""Rows and columns of one 16-bit product."""
+
+STRIP = 32
+"""Neighbouring columns of which only the largest score is looked at first."""
+
+MAX_CANDIDATES = 256
+"""Pairs to be taken in float64 for each row, on average; where the bound leaves more, the plain form is as good."""
+
+CHUNK = 2**24
+"""Elements of a temporary float64 matrix (128 MB): features and rows are taken in chunks of this size."""
+
+KEEP = 2**29
+"""16-bit scores that are kept for the second look (1 GB); beyond that they are computed again."""
 
 
 def nearest_neighbors(
@@ -15,9 +39,9 @@ def nearest_neighbors(
 ) -> tuple[Tensor, Tensor]:
     """Finds for each row the k rows with the largest cosine similarity.
 
-    Products are taken in float64, in blocks of rows; the result does not depend on the blocks, on the number of
-    threads or on the device, but for similarities that differ by less than 1e-12, which count as equal.
-    Equal similarities are ordered by index, the smaller first. A row of zeros has similarity 0 to every row.
+    The result is that of float64 products: it does not depend on chunks, number of threads or device, but for
+    similarities that differ by less than 1e-12, which count as equal. Equal similarities are ordered by index, the
+    smaller first. A row of zeros has similarity 0 to every row.
 
     Args:
         x: Features `[N, D]` of a floating type, on any device.
@@ -39,19 +63,151 @@ def nearest_neighbors(
         tensor([1, 0, 1])
     """
     _check(x, k, f"layer {layer!r}" if layer is not None else "x")
-    num_rows = len(x)
-    unit = x.detach().to(torch.float64, copy=True)
-    unit.div_(torch.linalg.vector_norm(unit, dim=1, keepdim=True).clamp_(min=torch.finfo(torch.float64).tiny))
-    similarity = unit.new_empty(num_rows, k)
-    index = torch.empty(num_rows, k, dtype=torch.int64, device=x.device)
-    block = max(1, BLOCK_ELEMENTS // num_rows)
-    for start in range(0, num_rows, block):
-        rows = slice(start, min(start + block, num_rows))
-        product = (unit[rows] @ unit.T).clamp_(-1, 1)
-        product.div_(TIE).round_().mul_(TIE)
+    x = x.detach()
+    if len(x) > SMALL and not x.is_cuda and self_similarity == -torch.inf and _has_bfloat16():
+        pairs = _candidates(x, k)
+        if pairs is not None:
+            return _search_pairs(x, k, *pairs)
+    return _search_all(x, k, self_similarity)
+
+
+def _search_all(x: Tensor, k: int, self_similarity: float) -> tuple[Tensor, Tensor]:
+    """The plain form: all similarities in float64, rows and features in chunks."""
+    norm = torch.cat([torch.linalg.vector_norm(part.double(), dim=1) for part in x.split(max(1, CHUNK // x.shape[1]))])
+    similarity = norm.new_empty(len(x), k)
+    index = torch.empty(len(x), k, dtype=torch.int64, device=x.device)
+    block = max(1, CHUNK // len(x))
+    for start in range(0, len(x), block):
+        rows = slice(start, start + block)
+        product = norm.new_zeros(len(norm[rows]), len(x))
+        for features in x.split(block, dim=1):
+            features = features.double()
+            product.addmm_(features[rows], features.T)
+        product = _cosine(product, norm[rows, None], norm)
         product.diagonal(start).fill_(self_similarity)
         similarity[rows], index[rows] = _largest(product, k)
     return similarity, index
+
+
+def _search_pairs(x: Tensor, k: int, source: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """Takes some pairs i < j, sorted, in float64: among them are every row and its k nearest."""
+    counts = torch.bincount(source, minlength=len(x))
+    pointer = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta state")
+        layout = torch.sparse_csr_tensor(
+            pointer, target, torch.zeros(len(target), dtype=torch.float64), (len(x), len(x)), check_invariants=False
+        )
+    norm = torch.zeros(len(x), dtype=torch.float64)
+    for features in x.split(max(1, CHUNK // len(x)), dim=1):
+        features = features.double()
+        layout = torch.sparse.sampled_addmm(layout, features, features.T)
+        norm += torch.linalg.vecdot(features, features)
+    norm.sqrt_()
+    value = _cosine(layout.values(), norm[source], norm[target])
+
+    row, column = torch.cat([source, target]), torch.cat([target, source])
+    value = value.repeat(2)
+    order = column.argsort()
+    order = order[value[order].argsort(stable=True, descending=True)]
+    order = order[row[order].argsort(stable=True)]  # by row, then −value, then column
+    row, column, value = row[order], column[order], value[order]
+    first = torch.searchsorted(row, torch.arange(len(x)))
+    best = first[:, None] + torch.arange(k)
+    return value[best], column[best]
+
+
+def _candidates(x: Tensor, k: int) -> tuple[Tensor, Tensor] | None:
+    """The pairs i < j of which one may be among the k nearest of the other, sorted; None if the bound fails.
+
+    With u the unit rows, m their mean, z = u − m and b = ⟨m, z⟩, the cosine is ⟨z_i, z_j⟩ + b_i + b_j + ⟨m, m⟩. Where
+    all samples point much the same way z is short, and so is the error. Let ẑ be z rounded to 16 bits and r = z − ẑ:
+    |⟨z_i, z_j⟩ − ⟨ẑ_i, ẑ_j⟩| ≤ ‖r_i‖ ‖z_j‖ + ‖ẑ_i‖ ‖r_j‖ by Cauchy and Schwarz, beside which stand the rounding of the
+    sum, at most D · 2⁻²⁴ of ‖ẑ_i‖ ‖ẑ_j‖, and of the result, at most 2⁻⁸ of itself.
+
+    The k strips of columns with the largest maxima hold k neighbours, so that the smallest of these maxima, less the
+    error, is a lower bound of the k-th similarity. Only what reaches it, give or take the error, can be a neighbour.
+    """
+    centred = _centred(x)
+    if centred is None:
+        return None
+    z, bias, length, rest = centred
+    longest, widest = float((length + rest).max()), float(rest.max())
+    error = rest * longest + (length + rest) * (widest + (x.shape[1] * 2.0**-24 + 2.0**-20) * longest)
+    error = 1.01 * error + 2.0**-20
+    keep: dict[tuple[int, int], Tensor] = {}
+
+    def scores(i: int, j: int) -> Tensor:
+        rows, columns = slice(i, i + TILE), slice(j, j + TILE)
+        product = keep.get((i, j))
+        if product is None:
+            product = z[rows] @ z[columns].T
+            if len(x) ** 2 // 2 <= KEEP:
+                keep[i, j] = product
+        score = product.float().add_(bias[rows, None]).add_(bias[columns])
+        return score.fill_diagonal_(-torch.inf) if i == j else score
+
+    tiles = [(i, j) for i in range(0, len(x), TILE) for j in range(i, len(x), TILE)]
+    strips = torch.full((-(-len(x) // STRIP), len(x)), -torch.inf)  # [strip, row]
+    for i, j in tiles:
+        score = scores(i, j)
+        _strip_maxima(score, strips[i // STRIP :, j : j + TILE])
+        if i != j:
+            _strip_maxima(score.T.contiguous(), strips[j // STRIP :, i : i + TILE])
+    reached = strips.topk(k, dim=0).values[-1] if k <= len(strips) else torch.full((len(x),), -torch.inf)
+    reach = bias.abs() + bias.abs().max()
+    lowest = reached - error - 2.0**-8 * (reached.abs() + reach)
+    needed = lowest - error - 1.02 * 2.0**-8 * (lowest.abs() + error + reach)
+
+    pairs, count = [], 0
+    for i, j in tiles:
+        score = scores(i, j)
+        found = (score >= torch.minimum(needed[i : i + TILE, None], needed[j : j + TILE])).nonzero()
+        found = found[found[:, 0] < found[:, 1]] if i == j else found
+        pairs.append(found + torch.tensor([i, j]))
+        count += len(found)
+        if count > MAX_CANDIDATES * len(x):
+            return None
+    source, target = torch.cat(pairs).T
+    order = (source * len(x) + target).argsort()
+    return source[order], target[order]
+
+
+def _strip_maxima(score: Tensor, out: Tensor) -> None:
+    """Writes the largest of every `STRIP` rows of a tile `[R, C]` into the first rows of `out`, `[·, C]`."""
+    whole = len(score) // STRIP * STRIP
+    torch.amax(score[:whole].view(-1, STRIP, score.shape[1]), 1, out=out[: whole // STRIP])
+    if whole < len(score):
+        out[whole // STRIP] = score[whole:].amax(0)
+
+
+def _centred(x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor] | None:
+    """ẑ, bfloat16 `[N, D]`; and for each row ⟨m, z⟩, ‖z‖ and a bound of ‖z − ẑ‖, float32 `[N]`.
+
+    None if the length of a row is so small or large that its square may leave the range of float32.
+    """
+    block = max(1, CHUNK // 8 // x.shape[1])
+    norm = torch.cat([part.float().norm(dim=1, keepdim=True) for part in x.split(block)])
+    odd = ((norm < 1e-15) | (norm > 1e15)).flatten()
+    if odd.any() and x[odd].any():
+        return None
+    scale = torch.where(norm > 0, 1 / norm, 0.0)
+    mean = sum(part.float().T @ s for part, s in zip(x.split(block), scale.split(block), strict=True))
+    mean = -mean.flatten() / len(x)
+    z = torch.empty(x.shape, dtype=torch.bfloat16)
+    bias, length, rest = torch.empty(3, len(x))
+    for start in range(0, len(x), block):
+        rows = slice(start, start + block)
+        exact = torch.addcmul(mean, x[rows].float(), scale[rows])
+        z[rows] = exact
+        bias[rows], length[rows] = -(exact @ mean), exact.norm(dim=1)
+        rest[rows] = exact.sub_(z[rows]).norm(dim=1) + 2.0**-21
+    return z, bias, length, rest
+
+
+def _cosine(product: Tensor, norm: Tensor, other: Tensor) -> Tensor:
+    product.div_((norm * other).clamp_(min=torch.finfo(torch.float64).tiny))
+    return product.clamp_(-1, 1).div_(TIE).round_().mul_(TIE)
 
 
 def _largest(values: Tensor, k: int) -> tuple[Tensor, Tensor]:
@@ -62,9 +218,13 @@ def _largest(values: Tensor, k: int) -> tuple[Tensor, Tensor]:
         tied = (top[:, k - 1] == top[:, k]).nonzero().flatten()  # equals on both sides of the cut: sort the whole row
         index[tied] = values[tied].sort(dim=1, descending=True, stable=True).indices[:, : k + 1]
     index = index[:, :k].sort(dim=1).values
-    top = values.gather(1, index)
-    top, order = top.sort(dim=1, descending=True, stable=True)
+    top, order = values.gather(1, index).sort(dim=1, descending=True, stable=True)
     return top, index.gather(1, order)
+
+
+def _has_bfloat16() -> bool:
+    """Whether this CPU multiplies 16-bit numbers faster than 32-bit ones."""
+    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
 
 
 def _check(x: Tensor, k: int, what: str) -> None:
@@ -74,10 +234,10 @@ def _check(x: Tensor, k: int, what: str) -> None:
         raise ValueError(f"{what} must have shape [N, D]; got {list(x.shape)}: flatten it first")
     if not 1 <= k < len(x):
         raise ValueError(f"k must be at least 1 and smaller than the number of samples; got k={k} for {len(x)} samples")
-    finite = x.isfinite().all(dim=1)
-    if not finite.all():
-        raise ValueError(f"{what} holds NaN or Inf in {int((~finite).sum())} of {len(x)} samples")
-    if not x.any():
+    smallest, largest = x.aminmax()
+    if not (smallest.isfinite() and largest.isfinite()):
+        raise ValueError(f"{what} holds NaN or Inf in {int((~x.isfinite()).any(1).sum())} of {len(x)} samples")
+    if smallest == largest == 0:
         raise ValueError(f"{what} is zero for every sample: a dead layer has no neighbours")
-    if (x == x[0]).all():
+    if torch.equal(x[0], x[1]) and (x == x[0]).all():
         raise ValueError(f"{what} is the same for every sample: a constant layer has no neighbours")
