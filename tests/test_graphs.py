@@ -80,8 +80,8 @@ def fast(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
     ended = []
     candidates = _topk._candidates
 
-    def watched(x: Tensor, k: int):
-        found = candidates(x, k)
+    def watched(x: Tensor, norm: Tensor, k: int):
+        found = candidates(x, norm, k)
         ended.append(found is not None)
         return found
 
@@ -122,7 +122,7 @@ def test_candidates_equal_brute_force(n: int, d: int, k: int, kind: str, dtype: 
 
 def test_candidates_are_few_and_the_way_over_them_is_taken(fast: list[bool]) -> None:
     x = torch.randn(500, 64, generator=torch.Generator().manual_seed(0)).relu()
-    source, target = _topk._candidates(x, 5)
+    source, target = _topk._candidates(x, x.double().norm(dim=1), 5)
     assert (source < target).all()
     assert 5 * 500 / 2 <= len(source) < 20 * 500
     nearest_neighbors(x, 5)
@@ -150,7 +150,7 @@ def test_scores_that_are_not_kept_are_computed_again(fast: list[bool], monkeypat
 
 def test_a_large_search_equals_float64_throughout() -> None:
     x = torch.randn(3000, 257, generator=torch.Generator().manual_seed(0)).relu()
-    fast, plain = nearest_neighbors(x, 10), _topk._search_all(x, 10, -torch.inf)
+    fast, plain = nearest_neighbors(x, 10), _topk._search_all(x, x.double().norm(dim=1), 10, -torch.inf)
     assert torch.equal(fast[1], plain[1])
     torch.testing.assert_close(fast[0], plain[0], atol=2e-12, rtol=0)
 

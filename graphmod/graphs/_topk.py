@@ -64,16 +64,16 @@ def nearest_neighbors(
     """
     _check(x, k, f"layer {layer!r}" if layer is not None else "x")
     x = x.detach()
+    norm = torch.cat([part.double().norm(dim=1) for part in x.split(max(1, CHUNK // 8 // x.shape[1]))])
     if len(x) > SMALL and not x.is_cuda and self_similarity == -torch.inf and _has_bfloat16():
-        pairs = _candidates(x, k)
+        pairs = _candidates(x, norm, k)
         if pairs is not None:
-            return _search_pairs(x, k, *pairs)
-    return _search_all(x, k, self_similarity)
+            return _search_pairs(x, norm, k, *pairs)
+    return _search_all(x, norm, k, self_similarity)
 
 
-def _search_all(x: Tensor, k: int, self_similarity: float) -> tuple[Tensor, Tensor]:
+def _search_all(x: Tensor, norm: Tensor, k: int, self_similarity: float) -> tuple[Tensor, Tensor]:
     """The plain form: all similarities in float64, rows and features in chunks."""
-    norm = torch.cat([torch.linalg.vector_norm(part.double(), dim=1) for part in x.split(max(1, CHUNK // x.shape[1]))])
     similarity = norm.new_empty(len(x), k)
     index = torch.empty(len(x), k, dtype=torch.int64, device=x.device)
     block = max(1, CHUNK // len(x))
@@ -89,7 +89,7 @@ def _search_all(x: Tensor, k: int, self_similarity: float) -> tuple[Tensor, Tens
     return similarity, index
 
 
-def _search_pairs(x: Tensor, k: int, source: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+def _search_pairs(x: Tensor, norm: Tensor, k: int, source: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     """Takes some pairs i < j, sorted, in float64: among them are every row and its k nearest."""
     counts = torch.bincount(source, minlength=len(x))
     pointer = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
@@ -98,12 +98,9 @@ def _search_pairs(x: Tensor, k: int, source: Tensor, target: Tensor) -> tuple[Te
         layout = torch.sparse_csr_tensor(
             pointer, target, torch.zeros(len(target), dtype=torch.float64), (len(x), len(x)), check_invariants=False
         )
-    norm = torch.zeros(len(x), dtype=torch.float64)
     for features in x.split(max(1, CHUNK // len(x)), dim=1):
         features = features.double()
         layout = torch.sparse.sampled_addmm(layout, features, features.T)
-        norm += torch.linalg.vecdot(features, features)
-    norm.sqrt_()
     value = _cosine(layout.values(), norm[source], norm[target])
 
     row, column = torch.cat([source, target]), torch.cat([target, source])
@@ -117,21 +114,20 @@ def _search_pairs(x: Tensor, k: int, source: Tensor, target: Tensor) -> tuple[Te
     return value[best], column[best]
 
 
-def _candidates(x: Tensor, k: int) -> tuple[Tensor, Tensor] | None:
+def _candidates(x: Tensor, norm: Tensor, k: int) -> tuple[Tensor, Tensor] | None:
     """The pairs i < j of which one may be among the k nearest of the other, sorted; None if the bound fails.
 
     With u the unit rows, m their mean, z = u − m and b = ⟨m, z⟩, the cosine is ⟨z_i, z_j⟩ + b_i + b_j + ⟨m, m⟩. Where
     all samples point much the same way z is short, and so is the error. Let ẑ be z rounded to 16 bits and r = z − ẑ:
     |⟨z_i, z_j⟩ − ⟨ẑ_i, ẑ_j⟩| ≤ ‖r_i‖ ‖z_j‖ + ‖ẑ_i‖ ‖r_j‖ by Cauchy and Schwarz, beside which stand the rounding of the
-    sum, at most D · 2⁻²⁴ of ‖ẑ_i‖ ‖ẑ_j‖, and of the result, at most 2⁻⁸ of itself.
+    sum, at most D · 2⁻²⁴ of ‖ẑ_i‖ ‖ẑ_j‖, of the result, at most 2⁻⁸ of itself, and of the steps in float32, below 2⁻²⁰.
 
     The k strips of columns with the largest maxima hold k neighbours, so that the smallest of these maxima, less the
     error, is a lower bound of the k-th similarity. Only what reaches it, give or take the error, can be a neighbour.
     """
-    centred = _centred(x)
-    if centred is None:
-        return None
-    z, bias, length, rest = centred
+    if ((norm > 0) & ((norm < 1e-15) | (norm > 1e15))).any():
+        return None  # what follows is in float32
+    z, bias, length, rest = _centred(x, norm)
     longest, widest = float((length + rest).max()), float(rest.max())
     error = rest * longest + (length + rest) * (widest + (x.shape[1] * 2.0**-24 + 2.0**-20) * longest)
     error = 1.01 * error + 2.0**-20
@@ -181,26 +177,19 @@ def _strip_maxima(score: Tensor, out: Tensor) -> None:
         out[whole // STRIP] = score[whole:].amax(0)
 
 
-def _centred(x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor] | None:
-    """ẑ, bfloat16 `[N, D]`; and for each row ⟨m, z⟩, ‖z‖ and a bound of ‖z − ẑ‖, float32 `[N]`.
-
-    None if the length of a row is so small or large that its square may leave the range of float32.
-    """
+def _centred(x: Tensor, norm: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """ẑ, bfloat16 `[N, D]`; and for each row ⟨m, z⟩, ‖z‖ and a bound of ‖z − ẑ‖, float32 `[N]`."""
     block = max(1, CHUNK // 8 // x.shape[1])
-    norm = torch.cat([part.float().norm(dim=1, keepdim=True) for part in x.split(block)])
-    odd = ((norm < 1e-15) | (norm > 1e15)).flatten()
-    if odd.any() and x[odd].any():
-        return None
-    scale = torch.where(norm > 0, 1 / norm, 0.0)
-    mean = sum(part.float().T @ s for part, s in zip(x.split(block), scale.split(block), strict=True))
-    mean = -mean.flatten() / len(x)
+    scale = torch.where(norm > 0, 1 / norm, 0.0).float()[:, None]
+    total = sum(part.float().T @ factor for part, factor in zip(x.split(block), scale.split(block), strict=True))
+    below = -total.flatten() / len(x)  # −m
     z = torch.empty(x.shape, dtype=torch.bfloat16)
     bias, length, rest = torch.empty(3, len(x))
     for start in range(0, len(x), block):
         rows = slice(start, start + block)
-        exact = torch.addcmul(mean, x[rows].float(), scale[rows])
+        exact = torch.addcmul(below, x[rows].float(), scale[rows])
         z[rows] = exact
-        bias[rows], length[rows] = -(exact @ mean), exact.norm(dim=1)
+        bias[rows], length[rows] = -(exact.double() @ below.double()), exact.norm(dim=1)
         rest[rows] = exact.sub_(z[rows]).norm(dim=1) + 2.0**-21
     return z, bias, length, rest
 
