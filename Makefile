@@ -1,6 +1,7 @@
 # make demo    the first result, on a machine with nothing but Python 3.11
 # make test    the whole suite
 # make lint    what pre-commit runs
+# make bench   the neighbour search beside its peers
 # make scatter torch-scatter's kernels, built from source (some minutes)
 
 PYTHON ?= python3
@@ -8,7 +9,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 OUT ?= results/modularity_curve
 
-.PHONY: demo test slow lint scatter clean
+.PHONY: demo test slow lint bench scatter clean
 
 demo: $(VENV)/.installed
 	$(BIN)/python -m analyses.modularity_curve --out $(OUT)
@@ -23,6 +24,10 @@ lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+bench: $(VENV)/.installed
+	$(BIN)/python -m pip install -e '.[bench]'
+	$(BIN)/python benchmarks/neighbors.py
 
 scatter: $(VENV)/.installed
 	$(BIN)/python -m pip install 'setuptools>=77' wheel ninja
