@@ -38,6 +38,7 @@ def layer_names(model: nn.Module, pattern: str | Sequence[str] = "blocks") -> li
         Names, none twice.
 
     Raises:
+        TypeError: If the model is not a module.
         ValueError: If a pattern selects nothing; the message names the nearest layers.
 
     Example:
@@ -45,6 +46,8 @@ def layer_names(model: nn.Module, pattern: str | Sequence[str] = "blocks") -> li
         >>> layer_names(model), layer_names(model, "*:ReLU")
         (['0', '2'], ['1'])
     """
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"model must be a torch.nn.Module; got {type(model).__name__}")
     modules = dict(model.named_modules())
     patterns = [pattern] if isinstance(pattern, str) else list(pattern)
     chosen: set[str] = set()

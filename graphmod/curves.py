@@ -17,6 +17,7 @@ from tqdm.auto import tqdm
 
 from .activations import layer_activations, layer_groups
 from .graphs._dynamic import DynamicGraph
+from .graphs._topk import check_k
 from .graphs.knn import knn_graph
 from .metrics.modularity import modularity_terms
 from .samples import Order, collect, draw
@@ -78,8 +79,7 @@ def dynamic_graph(
             "raise Q: remove them",
             stacklevel=2,
         )
-    if not 1 <= k < len(x):
-        raise ValueError(f"k must be at least 1 and smaller than the number of samples; got k={k} for {len(x)} samples")
+    check_k(k, len(x))
     groups = layer_groups(model, x, layers, max_memory=max_memory, transform=transform)
     graphs = {}
     total, shown = sum(map(len, groups)), not progress or None  # None: on a terminal only

@@ -27,7 +27,9 @@ def batches(samples: Any, batch_size: int = 256) -> Iterator[tuple[Tensor, Any]]
     """
     if batch_size < 1:
         raise ValueError(f"batch_size must be at least 1; got {batch_size}")
-    source: Iterable[Any] = samples
+    if not isinstance(samples, Iterable | Dataset):
+        raise TypeError(f"samples must be a tensor, a data set or yield batches; got {type(samples).__name__}")
+    source: Any = samples
     if isinstance(samples, Tensor):
         source = samples.split(batch_size)
     elif isinstance(samples, Dataset):
@@ -74,8 +76,11 @@ def collect(samples: Any, labels: Any = None, *, num_samples: int | None = None)
     x = torch.cat(xs)[:num_samples]
     if labels is None and any(y is None for y in ys):
         raise ValueError("there are no labels: pass labels, or samples that yield pairs (x, y)")
-    y = torch.cat([torch.as_tensor(part) for part in ys]) if labels is None else torch.as_tensor(labels)
-    y = y[:num_samples]
+    try:
+        y = torch.cat([torch.as_tensor(part) for part in ys]) if labels is None else torch.as_tensor(labels)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise TypeError(f"labels must be integers, the numbers of the classes: {error}") from error
+    y = y[:num_samples] if y.dim() else y
     if y.is_floating_point() or y.is_complex() or y.dtype == torch.bool:
         raise TypeError(f"labels must be integers, the numbers of the classes; got {y.dtype}")
     if y.shape != (len(x),):

@@ -147,6 +147,10 @@ def test_wrong_samples() -> None:
     for samples in (torch.rand(0, 4), []):
         with pytest.raises(ValueError, match="at least one sample"):
             layer_activations(model, samples, "0")
+    with pytest.raises(TypeError, match="samples must be a tensor, a data set or yield batches; got NoneType"):
+        layer_activations(model, None, "0")
+    with pytest.raises(TypeError, match="model must be a torch.nn.Module; got str"):
+        layer_names("resnet56")
     with pytest.raises(TypeError, match="must be a tensor or yield tensors x or pairs"):
         layer_activations(model, [("text", 1)], "0")
     with pytest.raises(ValueError, match="batch_size must be at least 1; got 0"):

@@ -192,6 +192,8 @@ def test_arguments_are_not_changed() -> None:
         (torch.ones(5, 2, dtype=torch.int64), 3, TypeError, "must be a tensor of floating type; got torch.int64"),
         ([[1.0]], 1, TypeError, "must be a tensor of floating type; got list"),
         (torch.rand(3, 2), 3, ValueError, "k must be at least 1 and smaller than the number of samples; got k=3 for 3"),
+        (torch.rand(3, 2), 1.5, TypeError, "k must be an integer; got 1.5"),
+        (torch.rand(3, 2), True, TypeError, "k must be an integer; got True"),
         (torch.rand(3, 2), 0, ValueError, "got k=0 for 3 samples"),
         (torch.tensor([[1.0], [torch.nan], [torch.inf]]), 1, ValueError, "layer 'conv1' holds NaN or Inf in 2 of 3"),
         (torch.zeros(5, 2), 3, ValueError, "layer 'conv1' is zero for every sample"),

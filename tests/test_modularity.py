@@ -227,6 +227,11 @@ def test_wrong_weights(weight: Tensor, message: str) -> None:
         modularity(graph, labels)
 
 
+def test_no_edge_index() -> None:
+    with pytest.raises(ValueError, match="the graph has no edge_index"):
+        modularity(Data(num_nodes=2), torch.tensor([0, 1]))
+
+
 def test_wrong_resolution() -> None:
     graph, labels = cliques(2, 3, ring=False)
     for resolution in (-1.0, float("nan")):

@@ -45,6 +45,8 @@ def test_collect_keeps_pairs_together_however_the_loader_shuffles() -> None:
         (None, ValueError, "there are no labels: pass labels, or samples that yield pairs"),
         (torch.rand(6), TypeError, "labels must be integers, the numbers of the classes; got torch.float32"),
         (np.zeros(6, dtype=bool), TypeError, "must be integers, .*; got torch.bool"),
+        (["cat"] * 6, TypeError, "labels must be integers, the numbers of the classes: "),
+        (torch.tensor(1), ValueError, r"labels must have shape \[6\], one for each sample; got \[\]"),
         ([0, 1], ValueError, r"labels must have shape \[6\], one for each sample; got \[2\]"),
         (torch.tensor([0, 1, 2, 0, 1, -1]), ValueError, "labels must be at least 0; got -1: leave unlabelled"),
         (torch.ones(6, dtype=torch.int64), ValueError, "at least two classes; all 6 samples have the same"),

@@ -52,7 +52,7 @@ def nearest_neighbors(
         Similarities in [−1, 1], float64 `[N, k]`, each row falling; and row numbers, int64 `[N, k]`.
 
     Raises:
-        TypeError: If `x` is not a floating tensor.
+        TypeError: If `x` is not a floating tensor, or k not an integer.
         ValueError: If `x` is not `[N, D]`, holds NaN or Inf, is zero everywhere or the same in every row; if k is not
             in 1 … N − 1.
 
@@ -215,13 +215,22 @@ def _has_bfloat16() -> bool:
     return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
 
 
+def check_k(k: int, num_samples: int) -> None:
+    """Raises TypeError or ValueError unless k is a number of neighbours that so many samples can have."""
+    if not isinstance(k, int) or isinstance(k, bool):
+        raise TypeError(f"k must be an integer; got {k!r}")
+    if not 1 <= k < num_samples:
+        raise ValueError(
+            f"k must be at least 1 and smaller than the number of samples; got k={k} for {num_samples} samples"
+        )
+
+
 def _check(x: Tensor, k: int, what: str) -> None:
     if not isinstance(x, Tensor) or not x.is_floating_point():
         raise TypeError(f"{what} must be a tensor of floating type; got {getattr(x, 'dtype', type(x).__name__)}")
     if x.dim() != 2:
         raise ValueError(f"{what} must have shape [N, D]; got {list(x.shape)}: flatten it first")
-    if not 1 <= k < len(x):
-        raise ValueError(f"k must be at least 1 and smaller than the number of samples; got k={k} for {len(x)} samples")
+    check_k(k, len(x))
     smallest, largest = x.aminmax()
     if not (smallest.isfinite() and largest.isfinite()):
         raise ValueError(f"{what} holds NaN or Inf in {int((~x.isfinite()).any(1).sum())} of {len(x)} samples")

@@ -29,8 +29,9 @@ def modularity(graph: Data, labels: Tensor | None = None, *, resolution: float =
 
     Raises:
         TypeError: If labels are not integers.
-        ValueError: If labels are missing, negative or of another length; if an edge weight is negative or not finite
-            (the negative weights of `compat="lu2022"` are scored by the formula above, as published); if γ < 0.
+        ValueError: If edges or labels are missing, labels negative or of another length; if an edge weight is negative
+            or not finite (the negative weights of `compat="lu2022"` are scored by the formula above, as published); if
+            γ < 0.
 
     Example:
         >>> two_pairs = Data(edge_index=torch.tensor([[0, 2], [1, 3]]), num_nodes=4)
@@ -103,6 +104,8 @@ def modularity_terms(graph: Data, labels: Tensor | None = None, *, resolution: f
 
 def _node_sums(graph: Data, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """For each node the edge weight to its own class and its strength, float64 `[N]`; and the number of its graph."""
+    if graph.edge_index is None:
+        raise ValueError("the graph has no edge_index")
     num_nodes = len(labels)
     source, target = graph.edge_index
     weight = graph.get("edge_weight")
