@@ -20,10 +20,10 @@ def shared() -> Path:
 
 @pytest.fixture(scope="session")
 def cifar(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of original CIFAR-10 images, `test/<class>/<number>.png`."""
+    """A folder of original CIFAR-10 images, `<split>/<class>/<number>.png`: 5,085 to train, 1,017 to test."""
     folder = tmp_path_factory.mktemp("cifar10")
     with tarfile.open(shared / "cifar10-raw-subset.tar") as archive:
-        archive.extractall(folder, [m for m in archive if m.name.startswith("test")], filter="data")
+        archive.extractall(folder, filter="data")
     return folder
 
 

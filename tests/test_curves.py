@@ -1,3 +1,5 @@
+import subprocess
+import sys
 from functools import partial
 from pathlib import Path
 
@@ -269,3 +271,23 @@ def test_cifar_equals_networkx_and_the_published_procedure(name: str, shared: Pa
         assert float(modularity(replayed[layer])) == pytest.approx(published, abs=1e-6)
     last = float(modularity(list(graphs.values())[-1]))
     assert last == pytest.approx({"resnet20": 0.789, "resnet56": 0.824}[name], abs=0.005)
+
+
+@pytest.mark.slow
+def test_five_thousand_images_through_resnet56_stay_under_eight_gigabytes(
+    shared: Path, cifar: Path, tmp_path: Path
+) -> None:
+    code = f"""
+import resource
+from pathlib import Path
+from analyses.modularity_curve import main
+table = main(
+    model="resnet56", weights="{shared}/resnet56-cifar10.pt", dataset="folder:{cifar}", split="train",
+    num_samples=5000, repeats=1, order="file", out=Path("result"),
+)
+print(len(table), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+    ran = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    num_layers, kilobytes = map(int, ran.stdout.splitlines()[-1].split())
+    assert num_layers == 28
+    assert kilobytes < 8e6
