@@ -11,52 +11,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.conv import _ConvNd
 from tqdm.auto import tqdm
 
-from ._names import nearest, unknown
+from ._layers import layer_names as layer_names
+from ._names import nearest
 from .samples import batches
-
-
-def layer_names(model: nn.Module, pattern: str | Sequence[str] = "blocks") -> list[str]:
-    """Lists the layers of a model that a pattern selects, in the order in which the model holds them.
-
-    Args:
-        model: Any module. Names are those of `model.named_modules()`.
-        pattern: One of the following, or several of them:
-
-            - an exact name, `"layer1.0"`;
-            - a glob, in which `*` stands for one part of a dotted name and `**` for any number: `"layer*.*"`;
-            - either with a module type behind a colon: `"features.*:Conv2d"`, `"**:Linear"`;
-            - `"all"`: every module without children;
-            - `"blocks"`: the points that the network's designers would name. A model may state its own in an
-              attribute `LAYERS` (a sequence of patterns; the models of graphmod do). Otherwise these are the first
-              convolution and the repeated blocks of a `Sequential` or `ModuleList` (residual networks, transformers);
-              where nothing repeats, every convolution (VGG, AlexNet); without convolutions, every linear layer.
-
-    Returns:
-        Names, none twice.
-
-    Raises:
-        TypeError: If the model is not a module.
-        ValueError: If a pattern selects nothing; the message names the nearest layers.
-
-    Example:
-        >>> model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))
-        >>> layer_names(model), layer_names(model, "*:ReLU")
-        (['0', '2'], ['1'])
-    """
-    if not isinstance(model, nn.Module):
-        raise TypeError(f"model must be a torch.nn.Module; got {type(model).__name__}")
-    modules = dict(model.named_modules())
-    patterns = [pattern] if isinstance(pattern, str) else list(pattern)
-    chosen: set[str] = set()
-    for one in patterns:
-        found = _select(modules, one)
-        if not found:
-            raise ValueError(unknown("layer", one, filter(None, modules)))
-        chosen.update(found)
-    return [name for name in modules if name in chosen]
 
 
 def layer_activations(
@@ -228,58 +187,3 @@ def _hooks(model: nn.Module, hooks: Mapping[str, Callable[[nn.Module, Any, Any],
     finally:
         for handle in handles:
             handle.remove()
-
-
-# --- which layers a pattern selects ---
-
-
-def _select(modules: Mapping[str, nn.Module], pattern: str) -> list[str]:
-    if pattern == "blocks":
-        return _blocks(modules)
-    if pattern == "all":
-        return [name for name, module in modules.items() if name and not _has_children(module)]
-    glob, _, kind = pattern.partition(":")
-    parts = {"**": ".+", "*": "[^.]+"}
-    expression = "".join(parts.get(part, re.escape(part)) for part in re.split(r"(\*\*|\*)", glob))
-    return [
-        name
-        for name, module in modules.items()
-        if re.fullmatch(expression, name) and (not kind or type(module).__name__ == kind)
-    ]
-
-
-def _blocks(modules: Mapping[str, nn.Module]) -> list[str]:
-    for name, module in modules.items():  # the outermost that states its own, also inside a wrapper
-        stated: Any = getattr(module, "LAYERS", None)
-        if stated is not None:
-            return [f"{name}.{layer}".lstrip(".") for layer in layer_names(module, stated)]
-    convolutions = [name for name, module in modules.items() if isinstance(module, _ConvNd)]
-    blocks = _repeated_blocks(modules)
-    if blocks:
-        inside = tuple(f"{name}." for name in blocks)
-        return [name for name in convolutions[:1] if not name.startswith(inside)] + blocks
-    return convolutions or [name for name, module in modules.items() if isinstance(module, nn.Linear)]
-
-
-def _repeated_blocks(modules: Mapping[str, nn.Module]) -> list[str]:
-    """The outermost composite elements of containers, if their class occurs there more than once."""
-    elements = {
-        name: module
-        for name, module in modules.items()
-        if name
-        and _has_children(module)
-        and not _is_container(module)
-        and _is_container(modules[name.rpartition(".")[0]])
-    }
-    count = Counter(type(module) for module in elements.values())
-    repeated = [name for name, module in elements.items() if count[type(module)] > 1]
-    return [name for name in repeated if not any(name.startswith(f"{other}.") for other in repeated)]
-
-
-def _is_container(module: nn.Module) -> bool:
-    plain = type(module) in (nn.Sequential, nn.ModuleList, nn.ModuleDict)
-    return plain or type(module).__name__.endswith("Stage")  # a stage of blocks, as timm and transformers name it
-
-
-def _has_children(module: nn.Module) -> bool:
-    return next(module.children(), None) is not None
