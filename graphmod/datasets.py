@@ -16,7 +16,7 @@ from ._names import nearest
 from .samples import Order, draw, interleaved
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Samples(Dataset[tuple[Tensor, Tensor]]):
     """Labelled images in memory, and a map-style data set of them.
 
@@ -143,7 +143,8 @@ def _folder(path: Path, split: str) -> _Source:
         raise ValueError(f"{base} holds no class folders; expected {base}/<class>/<image>")
     files = []
     for number, folder in enumerate(folders):
-        found = [(file, number) for file in folder.iterdir() if file.suffix.lower() in extensions]
+        images = [file for file in folder.iterdir() if file.suffix.lower() in extensions and file.name[0] != "."]
+        found = [(file, number) for file in images]
         if not found:
             inside = sorted(child.name for child in folder.iterdir() if child.is_dir())
             hint = f"; it holds the folders {', '.join(inside[:3])}: is {folder.name} a split?" if inside else ""

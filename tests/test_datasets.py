@@ -57,6 +57,8 @@ def test_num_samples_and_order(folder: Path) -> None:
 def test_any_mode_and_size(folder: Path) -> None:
     Image.new("L", (9, 7), 128).save(folder / "test/cat/0.png")
     Image.new("RGBA", (5, 30)).save(folder / "test/dog/1.png")
+    (folder / "test/cat/._0.png").write_text("not an image but what a file system left")
+    (folder / "test/cat/notes.txt").write_text("nor this")
     with pytest.raises(
         ValueError, match=r"one size; cat/0.png is \[3, 7, 9\], dog/1.png is \[3, 30, 5\]: pass image_size"
     ):

@@ -48,7 +48,7 @@ def load_weights(model: nn.Module, path: str | Path) -> nn.Module:
         if state[key].shape != wanted[key].shape
     ]
     if unlike:
-        raise ValueError(f"{path} holds weights of other shapes than the model's{_some(unlike)}")
+        raise ValueError(f"{path} holds weights of other shapes than the model's{_some(unlike)}: does num_classes fit?")
     model.load_state_dict(state)
     return model
 
