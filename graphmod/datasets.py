@@ -143,8 +143,8 @@ def _folder(path: Path, split: str) -> _Source:
         raise ValueError(f"{base} holds no class folders; expected {base}/<class>/<image>")
     files = []
     for number, folder in enumerate(folders):
-        images = [file for file in folder.iterdir() if file.suffix.lower() in extensions and file.name[0] != "."]
-        found = [(file, number) for file in images]
+        visible = [file for file in folder.iterdir() if not file.name.startswith(".")]
+        found = [(file, number) for file in visible if file.suffix.lower() in extensions]
         if not found:
             inside = sorted(child.name for child in folder.iterdir() if child.is_dir())
             hint = f"; it holds the folders {', '.join(inside[:3])}: is {folder.name} a split?" if inside else ""
@@ -161,8 +161,9 @@ def _natural(name: str) -> list[tuple[int, str]]:
 
 
 def _image(file: Path) -> Tensor:
+    formats = [name for name in Image.OPEN if name != "EPS"]  # which Pillow would hand to another program
     try:
-        with Image.open(file) as image:
+        with Image.open(file, formats=formats) as image:
             return _to_tensor(image.convert("RGB"))
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise ValueError(f"{file} is not an image that can be read: {error}") from error

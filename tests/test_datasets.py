@@ -78,6 +78,9 @@ def test_wrong_folders(folder: Path, tmp_path: Path) -> None:
     (folder / "test/cat/4.png").write_bytes(b"\x89PNG broken")
     with pytest.raises(ValueError, match="cat/4.png is not an image that can be read"):
         load(f"folder:{folder}")
+    (folder / "test/cat/4.png").write_text("%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 4 6\nshowpage\n")
+    with pytest.raises(ValueError, match="cat/4.png is not an image that can be read"):
+        load(f"folder:{folder}")
     (folder / "test/eel").mkdir()
     with pytest.raises(ValueError, match="class folder .*eel holds no images"):
         load(f"folder:{folder}")
