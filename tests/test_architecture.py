@@ -109,8 +109,7 @@ def test_a_study_is_one_function_without_arithmetic_on_tensors(path: Path) -> No
 def test_every_file_has_its_test() -> None:
     stages = {name for rank in RANKS[1:3] for name in rank} | {"samples"}
     tests = {path.stem.removeprefix("test_") for path in (ROOT / "tests").glob("test_*.py")}
-    named_otherwise = {"metrics": "modularity"}
-    assert {named_otherwise.get(name, name) for name in stages} <= tests
+    assert stages <= tests
 
 
 def test_every_folder_is_packaged() -> None:

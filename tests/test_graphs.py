@@ -220,6 +220,7 @@ def test_symmetrisation_against_matrices() -> None:
         graph = neighbor_graph(index, similarity, symmetrize=rule)
         matrix = torch.zeros(30, 30).index_put_(tuple(graph.edge_index), graph.edge_weight)
         torch.testing.assert_close(matrix, expected.float())
+        assert torch.equal(graph.edge_chosen, there[tuple(graph.edge_index)])
 
 
 @pytest.mark.parametrize(
@@ -237,6 +238,13 @@ def test_symmetrisation_against_matrices() -> None:
 def test_the_door_refuses(edges: list[list[int]], weight: list[float], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         make_graph(torch.tensor(edges), torch.tensor(weight), 3)
+
+
+def test_the_door_refuses_a_mark_of_another_kind() -> None:
+    edges, weight = torch.tensor([[0, 1], [1, 0]]), torch.ones(2)
+    for chosen in (torch.ones(2), torch.ones(3, dtype=torch.bool)):
+        with pytest.raises(ValueError, match=r"edge_chosen must be bool \[2\]; got"):
+            make_graph(edges, weight, 2, edge_chosen=chosen)
 
 
 def test_the_door_refuses_neighbours() -> None:
@@ -276,6 +284,10 @@ def test_contract(name: str, device: str, sizes: tuple[int, int, int, int]) -> N
     assert (graph.edge_weight >= 0).all()
     assert (graph.edge_weight <= 1).all()
     assert graph.edge_index.device == x.device
+    assert graph.edge_chosen.dtype == torch.bool
+    there, back = graph.edge_index[:, graph.edge_chosen], graph.edge_index[:, ~graph.edge_chosen]
+    assert {*zip(*back.tolist(), strict=False)} <= {(j, i) for i, j in zip(*there.tolist(), strict=False)}
+    assert int(there[0].bincount().max() if there.numel() else 0) <= k
     assert graph.layer == "conv1"
     assert torch.equal(graph.y, y)
     assert torch.equal(graph.x, before)

@@ -1,7 +1,5 @@
 """Modularity against igraph, networkx, its definition, closed forms and theorems."""
 
-import inspect
-
 import numpy as np
 import pytest
 import torch
@@ -14,9 +12,6 @@ from torch_geometric.data import Batch, Data
 from torch_geometric.utils import to_undirected
 
 from graphmod import knn_graph, modularity, modularity_terms
-from graphmod._family import member, members
-
-FAMILY = members("graphmod.metrics")
 
 
 @st.composite
@@ -237,21 +232,3 @@ def test_wrong_resolution() -> None:
     for resolution in (-1.0, float("nan")):
         with pytest.raises(ValueError, match="resolution must be at least 0"):
             modularity(graph, labels, resolution=resolution)
-
-
-# --- every member of the family ---
-
-
-@pytest.mark.parametrize("name", FAMILY)
-def test_contract(name: str, clusters: tuple[Tensor, Tensor]) -> None:
-    metric = member("graphmod.metrics", name)
-    assert next(iter(inspect.signature(metric).parameters)) == "graph"
-    x, y = clusters
-    graphs = [knn_graph(x, k, y=y) for k in (3, 5)]
-    one, many = metric(graphs[0]), metric(Batch.from_data_list(graphs))
-    assert one.dtype == many.dtype == torch.float64
-    assert one.shape == ()
-    assert many.shape == (2,)
-    torch.testing.assert_close(many[0], one)
-    for section in ("Args:", "Returns:", "Raises:", "Example:", "Reference:"):
-        assert section in metric.__doc__

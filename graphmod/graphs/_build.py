@@ -38,16 +38,17 @@ def neighbor_graph(
         compat: The published rule that the graph follows, kept in the graph; its weights may be negative.
 
     Returns:
-        A `Data` without loops, each pair in both directions, coalesced, with float32 `edge_weight` `[E]` and
-        `num_nodes`; and with `x`, `y`, `layer` where given.
+        A `Data` without loops, each pair in both directions, coalesced, with float32 `edge_weight` `[E]`, bool
+        `edge_chosen` `[E]` and `num_nodes`; and with `x`, `y`, `layer` where given. `edge_chosen` says of the edge
+        (i, j) whether j is one of the neighbours of i: those edges are the directed graph D.
 
     Raises:
         ValueError: If shapes do not agree, a weight is not finite, or the rule is unknown.
 
     Example:
         >>> graph = neighbor_graph(torch.tensor([[1], [0], [1]]), torch.ones(3, 1))
-        >>> graph.edge_index.tolist(), graph.edge_weight.tolist()
-        ([[0, 1, 1, 2], [1, 0, 2, 1]], [1.0, 1.0, 0.5, 0.5])
+        >>> graph.edge_index.tolist(), graph.edge_weight.tolist(), graph.edge_chosen.tolist()
+        ([[0, 1, 1, 2], [1, 0, 2, 1]], [1.0, 1.0, 0.5, 0.5], [True, True, False, True])
     """
     num_nodes = len(index)
     if index.dim() != 2 or index.shape != weight.shape:
@@ -60,18 +61,19 @@ def neighbor_graph(
     edge = source != target
     directed = torch.stack([source[edge], target[edge]])
     weight = weight.flatten()[edge].double()
-    edge_index, (total, directions) = coalesce(
+    there, back = torch.ones_like(weight), torch.zeros_like(weight)
+    edge_index, (total, chosen, directions) = coalesce(
         torch.cat([directed, directed.flip(0)], dim=1),
-        [weight.repeat(2), torch.ones_like(weight).repeat(2)],
+        [weight.repeat(2), torch.cat([there, back]), there.repeat(2)],
         num_nodes=num_nodes,
         reduce="sum",
     )
+    edge_weight = (total / (2 if symmetrize == "mean" else directions)).float()
+    chosen = chosen.bool()
     if symmetrize == "mutual":
         mutual = directions == 2
-        edge_index, total, directions = edge_index[:, mutual], total[mutual], directions[mutual]
-    edge_weight = total / (2 if symmetrize == "mean" else directions)
-
-    return make_graph(edge_index, edge_weight.float(), num_nodes, x=x, y=y, layer=layer, compat=compat)
+        edge_index, edge_weight, chosen = edge_index[:, mutual], edge_weight[mutual], chosen[mutual]
+    return make_graph(edge_index, edge_weight, num_nodes, edge_chosen=chosen, x=x, y=y, layer=layer, compat=compat)
 
 
 def make_graph(
@@ -79,6 +81,7 @@ def make_graph(
     edge_weight: Tensor,
     num_nodes: int,
     *,
+    edge_chosen: Tensor | None = None,
     x: Tensor | None = None,
     y: Tensor | None = None,
     layer: str | None = None,
@@ -90,6 +93,7 @@ def make_graph(
         edge_index: Int64 `[2, E]`, sorted, each pair in both directions and none twice.
         edge_weight: Floating `[E]`, finite.
         num_nodes: Number of samples N.
+        edge_chosen: Bool `[E]`, as `neighbor_graph` describes it.
         x: Features `[N, D]`.
         y: Labels `[N]`.
         layer: The layer's name.
@@ -116,6 +120,12 @@ def make_graph(
     if not edge_weight.isfinite().all():
         raise ValueError("edge weights must be finite; got NaN or Inf")
     graph = Data(edge_index=edge_index, edge_weight=edge_weight, num_nodes=num_nodes)
+    if edge_chosen is not None:
+        if edge_chosen.dtype != torch.bool or edge_chosen.shape != edge_weight.shape:
+            raise ValueError(
+                f"edge_chosen must be bool [{len(edge_weight)}]; got {edge_chosen.dtype} {list(edge_chosen.shape)}"
+            )
+        graph.edge_chosen = edge_chosen
     for name, value in (("x", x), ("y", y), ("layer", layer), ("compat", compat)):
         if value is None:
             continue

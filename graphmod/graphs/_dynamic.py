@@ -13,6 +13,8 @@ from torch_geometric.data import Data
 from .._files import atomic_file
 from ._build import make_graph
 
+EDGES = ("edge_index", "edge_weight", "edge_chosen")
+
 
 class DynamicGraph(Mapping[str, Data]):
     """The graphs of a network's layers over the same samples, from the first layer to the last.
@@ -68,7 +70,7 @@ class DynamicGraph(Mapping[str, Data]):
         """
         tensors = {"y": self.y}
         for i, graph in enumerate(self.values()):
-            tensors |= {f"{i}.edge_index": graph.edge_index, f"{i}.edge_weight": graph.edge_weight}
+            tensors |= {f"{i}.{name}": graph[name] for name in EDGES if name in graph}
         names = [{"layer": layer, "compat": graph.get("compat")} for layer, graph in self.items()]
         with atomic_file(path) as temporary:
             contiguous = {key: value.cpu().contiguous() for key, value in tensors.items()}
@@ -86,10 +88,10 @@ class DynamicGraph(Mapping[str, Data]):
             raise FileNotFoundError(f"there is no file of graphs {path}")
         try:
             with safe_open(path, framework="pt") as file:
-                y, graphs = file.get_tensor("y"), {}
+                y, stored, graphs = file.get_tensor("y"), set(file.keys()), {}
                 for i, names in enumerate(json.loads(file.metadata()["graphs"])):
-                    index, weight = file.get_tensor(f"{i}.edge_index"), file.get_tensor(f"{i}.edge_weight")
-                    graphs[names["layer"]] = make_graph(index, weight, len(y), y=y, **names)
+                    edges = {name: file.get_tensor(f"{i}.{name}") for name in EDGES if f"{i}.{name}" in stored}
+                    graphs[names["layer"]] = make_graph(num_nodes=len(y), y=y, **edges, **names)
                 return cls(graphs)
         except (SafetensorError, KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{path} is not a saved dynamic graph: {error}") from error

@@ -35,7 +35,8 @@ def knn_graph(
 
     Returns:
         An undirected `Data` with `edge_index` `[2, E]`, float32 `edge_weight` `[E]` in [0, 1] and `num_nodes`, on the
-        device of `x`; and with `y`, `layer`, `x` where asked.
+        device of `x`; and with `y`, `layer`, `x` where asked. Bool `edge_chosen` `[E]` says of an edge (i, j) whether j
+        is one of the k neighbours of i, or only i one of those of j.
 
     Raises:
         TypeError: If `x` is not a floating tensor.
@@ -44,7 +45,7 @@ def knn_graph(
     Example:
         >>> graph = knn_graph(torch.eye(4) + 0.1, k=2)
         >>> graph
-        Data(edge_index=[2, 10], edge_weight=[10], num_nodes=4)
+        Data(edge_index=[2, 10], edge_weight=[10], num_nodes=4, edge_chosen=[10])
 
     Reference:
         Lu et al., "Understanding the Dynamics of DNNs Using Graph Modularity", ECCV 2022, section 3.1.

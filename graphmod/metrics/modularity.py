@@ -6,6 +6,8 @@ from torch_geometric.data import Batch, Data
 from torch_geometric.index import index2ptr
 from torch_geometric.utils import scatter, segment
 
+from ._inputs import edge_weights, graph_of_node, node_labels
+
 
 def modularity(graph: Data, labels: Tensor | None = None, *, resolution: float = 1.0) -> Tensor:
     """Returns the modularity Q of a partition of a graph's nodes.
@@ -79,11 +81,11 @@ def modularity_terms(graph: Data, labels: Tensor | None = None, *, resolution: f
         Q / Qmax for γ = 1 is the assortativity coefficient: Newman, "Mixing patterns in networks", Physical Review E
         67, 2003, eq. 2.
     """
-    labels = _labels(graph, labels)
+    labels = node_labels(graph, labels)
     if not resolution >= 0:
         raise ValueError(f"resolution must be at least 0; got {resolution}")
-    inside, strength, node_graph = _node_sums(graph, labels)
-    num_graphs = graph.num_graphs if isinstance(graph, Batch) else 1
+    inside, strength = _node_sums(graph, labels)
+    node_graph, num_graphs = graph_of_node(graph)
     num_classes = int(labels.max()) + 1 if len(labels) else 1
     class_strength = scatter(strength, labels + num_classes * node_graph, dim_size=num_classes * num_graphs)
     class_strength = class_strength.view(num_graphs, num_classes)
@@ -102,22 +104,15 @@ def modularity_terms(graph: Data, labels: Tensor | None = None, *, resolution: f
     return terms if isinstance(graph, Batch) else {name: value.squeeze(0) for name, value in terms.items()}
 
 
-def _node_sums(graph: Data, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """For each node the edge weight to its own class and its strength, float64 `[N]`; and the number of its graph."""
-    if graph.edge_index is None:
-        raise ValueError("the graph has no edge_index")
-    num_nodes = len(labels)
-    source, target = graph.edge_index
-    weight = graph.get("edge_weight")
-    weight = torch.ones(len(source), device=source.device) if weight is None else weight
-    if weight.shape != source.shape:
-        raise ValueError(f"edge_weight must have shape [{len(source)}], one for each edge; got {list(weight.shape)}")
-    if not weight.isfinite().all():
-        raise ValueError("edge weights must be finite; got NaN or Inf")
-    if "compat" not in graph and (weight < 0).any():
-        raise ValueError("edge weights must be at least 0, modularity is not defined for others; clamp them first")
-    weight = weight.double()
+def _node_sums(graph: Data, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Returns of each node the edge weight to its own class and its strength, float64 `[N]` both.
 
+    Args:
+        graph: As in `modularity`.
+        labels: Int64 `[N]`.
+    """
+    weight, (source, target) = edge_weights(graph), graph.edge_index
+    num_nodes = len(labels)
     same = labels.index_select(0, source) == labels.index_select(0, target)
     kept = torch.where(same, weight, 0.0)
     if (source[1:] >= source[:-1]).all():  # sorted, as every graph of this package: segment sums
@@ -126,20 +121,4 @@ def _node_sums(graph: Data, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     else:
         leaving, inside = (scatter(values, source, dim_size=num_nodes) for values in (weight, kept))
     strength = (leaving + scatter(weight, target, dim_size=num_nodes)) / 2
-    batch = graph.batch if isinstance(graph, Batch) else None
-    return inside, strength, torch.zeros_like(labels) if batch is None else batch
-
-
-def _labels(graph: Data, labels: Tensor | None) -> Tensor:
-    labels = graph.get("y") if labels is None else labels
-    if labels is None:
-        raise ValueError("the graph has no labels y; pass labels")
-    if labels.is_floating_point() or labels.is_complex():
-        raise TypeError(f"labels must be integers; got {labels.dtype}")
-    if labels.shape != (graph.num_nodes,):
-        raise ValueError(f"labels must have shape [{graph.num_nodes}], one for each node; got {list(labels.shape)}")
-    if len(labels) and labels.min() < 0:
-        raise ValueError(f"labels must be at least 0; got {int(labels.min())}: leave unlabelled samples out")
-    if len(labels) and labels.max() >= graph.num_nodes:
-        labels = labels.unique(return_inverse=True)[1]
-    return labels.long()
+    return inside, strength

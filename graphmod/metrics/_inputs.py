@@ -1,0 +1,98 @@
+"""What every metric reads of a graph, checked in one place."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch_geometric.data import Batch, Data
+from torch_geometric.utils import scatter
+
+
+def node_labels(graph: Data, labels: Tensor | None) -> Tensor:
+    """Returns the labels of the nodes, int64 `[N]` in 0 … N − 1: those given, or `graph.y`.
+
+    Raises:
+        TypeError: If they are not integers.
+        ValueError: If there are none, or they are negative or not one for each node.
+    """
+    labels = graph.get("y") if labels is None else labels
+    if labels is None:
+        raise ValueError("the graph has no labels y; pass labels")
+    if labels.is_floating_point() or labels.is_complex():
+        raise TypeError(f"labels must be integers; got {labels.dtype}")
+    if labels.shape != (graph.num_nodes,):
+        raise ValueError(f"labels must have shape [{graph.num_nodes}], one for each node; got {list(labels.shape)}")
+    if len(labels) and labels.min() < 0:
+        raise ValueError(f"labels must be at least 0; got {int(labels.min())}: leave unlabelled samples out")
+    if len(labels) and labels.max() >= graph.num_nodes:
+        labels = labels.unique(return_inverse=True)[1]
+    return labels.long()
+
+
+def edge_weights(graph: Data) -> Tensor:
+    """Returns the weights of the edges, float64 `[E]`; 1 each if the graph has none.
+
+    Raises:
+        ValueError: If there are no edges' ends, or a weight is not finite, negative (unless the graph follows a
+            published rule that says so, see `compat`) or not one for each edge.
+    """
+    if graph.edge_index is None:
+        raise ValueError("the graph has no edge_index")
+    num_edges, weight = graph.edge_index.shape[1], graph.get("edge_weight")
+    if weight is None:
+        return torch.ones(num_edges, dtype=torch.float64, device=graph.edge_index.device)
+    if weight.shape != (num_edges,):
+        raise ValueError(f"edge_weight must have shape [{num_edges}], one for each edge; got {list(weight.shape)}")
+    if not weight.isfinite().all():
+        raise ValueError("edge weights must be finite; got NaN or Inf")
+    if "compat" not in graph and (weight < 0).any():
+        raise ValueError("edge weights must be at least 0, modularity is not defined for others; clamp them first")
+    return weight.double()
+
+
+def chosen_edges(graph: Data) -> tuple[Tensor, Tensor]:
+    """Returns the edges from a node to each of its neighbours, int64 `[2, K]`, and their weights, float64 `[K]`.
+
+    Those are the edges that `edge_chosen` marks; every edge where the graph has no such mark.
+    """
+    weight, chosen = edge_weights(graph), graph.get("edge_chosen")
+    return (graph.edge_index, weight) if chosen is None else (graph.edge_index[:, chosen], weight[chosen])
+
+
+def graph_of_node(graph: Data) -> tuple[Tensor, int]:
+    """Returns the number of each node's graph, int64 `[N]`, and how many graphs there are."""
+    if isinstance(graph, Batch):
+        return graph.batch, graph.num_graphs
+    return torch.zeros(graph.num_nodes, dtype=torch.int64, device=graph.edge_index.device), 1
+
+
+def mean_over_nodes(graph: Data, values: Tensor) -> Tensor:
+    """Returns the mean of `values` `[N]` over the nodes that have one (not NaN), float64 `[]`, or `[B]` of a batch."""
+    node_graph, num_graphs = graph_of_node(graph)
+    there = ~values.isnan()
+    total = scatter(values.double().nan_to_num(), node_graph, dim_size=num_graphs)
+    mean = total / scatter(there.double(), node_graph, dim_size=num_graphs)
+    return mean if isinstance(graph, Batch) else mean.squeeze(0)
+
+
+def over_features(graph: Data, labels: Tensor | None, function: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+    """Applies a function of features, float64 `[N, D]`, and labels `[N]` to a graph, or to each of a batch.
+
+    Raises:
+        ValueError: If the graph has no features, or they hold NaN or Inf; as `node_labels`.
+    """
+    if graph.get("x") is None:
+        raise ValueError("the graph has no features x; build it with keep_x=True")
+    if not graph.x.isfinite().all():
+        raise ValueError("the features x hold NaN or Inf")
+    labels, x = node_labels(graph, labels), graph.x.flatten(1).double()
+    if not isinstance(graph, Batch):
+        return function(x, labels)
+    parts = zip(x.split(graph.ptr.diff().tolist()), labels.split(graph.ptr.diff().tolist()), strict=True)
+    return torch.stack([function(*part) for part in parts])
+
+
+def class_means(x: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Returns the means of the classes `[C, D]`, of those classes that have samples, and the row of each sample."""
+    row = labels.unique(return_inverse=True)[1]
+    return scatter(x, row, reduce="mean"), row
