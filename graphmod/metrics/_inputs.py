@@ -29,6 +29,12 @@ def node_labels(graph: Data, labels: Tensor | None) -> Tensor:
     return labels.long()
 
 
+def check_resolution(resolution: float) -> None:
+    """Raises a ValueError unless γ is at least 0 and finite."""
+    if not 0 <= resolution < float("inf"):
+        raise ValueError(f"resolution must be at least 0; got {resolution}")
+
+
 def edge_weights(graph: Data) -> Tensor:
     """Returns the weights of the edges, float64 `[E]`; 1 each if the graph has none.
 
@@ -57,6 +63,25 @@ def chosen_edges(graph: Data) -> tuple[Tensor, Tensor]:
     """
     weight, chosen = edge_weights(graph), graph.get("edge_chosen")
     return (graph.edge_index, weight) if chosen is None else (graph.edge_index[:, chosen], weight[chosen])
+
+
+def undirected_edges(graph: Data) -> tuple[Tensor, Tensor, Tensor]:
+    """Returns every pair of adjacent nodes once, for one graph read as A = (D + Dᵀ) / 2.
+
+    Returns:
+        The nodes i ≤ j, int64 `[P]` both, and the weights, float64 `[P]`: a_ij, for a loop a_ii / 2. So the weights sum
+        to W = ½ Σ_ij a_ij.
+
+    Raises:
+        TypeError: If the graph is a batch of several.
+        ValueError: As `edge_weights`.
+    """
+    if isinstance(graph, Batch):
+        raise TypeError(f"expected one graph; got a Batch of {graph.num_graphs}: take them one by one")
+    weight, (source, target) = edge_weights(graph), graph.edge_index
+    pairs, pair = (source.minimum(target) * graph.num_nodes + source.maximum(target)).unique(return_inverse=True)
+    weight = scatter(weight, pair, dim_size=len(pairs)) / 2
+    return pairs // graph.num_nodes, pairs % graph.num_nodes, weight
 
 
 def graph_of_node(graph: Data) -> tuple[Tensor, int]:

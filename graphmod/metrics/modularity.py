@@ -6,7 +6,7 @@ from torch_geometric.data import Batch, Data
 from torch_geometric.index import index2ptr
 from torch_geometric.utils import scatter, segment
 
-from ._inputs import edge_weights, graph_of_node, node_labels
+from ._inputs import check_resolution, edge_weights, graph_of_node, node_labels
 
 
 def modularity(graph: Data, labels: Tensor | None = None, *, resolution: float = 1.0) -> Tensor:
@@ -82,8 +82,7 @@ def modularity_terms(graph: Data, labels: Tensor | None = None, *, resolution: f
         67, 2003, eq. 2.
     """
     labels = node_labels(graph, labels)
-    if not resolution >= 0:
-        raise ValueError(f"resolution must be at least 0; got {resolution}")
+    check_resolution(resolution)
     inside, strength = _node_sums(graph, labels)
     node_graph, num_graphs = graph_of_node(graph)
     num_classes = int(labels.max()) + 1 if len(labels) else 1
