@@ -63,10 +63,13 @@ def leiden(
     if not found.ecount():
         return torch.arange(graph.num_nodes, device=graph.edge_index.device)
     if flavor == "igraph":
+        # Modularity is CPM with strengths as the sizes of the nodes; igraph's own "modularity" loses the loops in them.
+        strength = found.strength(weights="weight")
         with _igraph_seed(seed):
             partition = found.community_leiden(
-                objective_function="modularity", weights="weight", resolution=resolution, n_iterations=num_iterations
-            )
+                objective_function="CPM", weights="weight", node_weights=strength,
+                resolution=resolution / sum(strength), n_iterations=num_iterations,
+            )  # fmt: skip
     else:
         import leidenalg
 
@@ -125,7 +128,7 @@ def temporal_leiden(
         found = _to_igraph(graph)
         if not found.ecount():
             raise ValueError(f"graph {layer} has no edge weight; leave it out")
-        found.es["weight"] = np.array(found.es["weight"]) * (found.vcount() / (2 * sum(found.es["weight"])))
+        found.es["weight"] = np.array(found.es["weight"]) * (found.vcount() / (2 * found.ecount()))
         found.vs["id"] = range(found.vcount())
         slices.append(found)
     communities, _ = leidenalg.find_partition_temporal(
@@ -265,15 +268,19 @@ def _check(resolution: float, seed: int, num_iterations: int) -> None:
 
 
 def _to_igraph(graph: Data) -> "igraph.Graph":
-    """The edges of positive weight as an igraph object, each pair once, with the edge attribute `weight`."""
+    """The edges of positive weight as an igraph object, each pair once.
+
+    The edge attribute `weight` has mean 1, because how randomly igraph's Leiden refines depends on its scale.
+    """
     import igraph
 
     first, second, weight = undirected_edges(graph)
     if (weight < 0).any():
         raise ValueError("Leiden needs edge weights of at least 0; clamp them, or build the graph without compat")
     kept = weight > 0
-    first, second, weight = (values[kept].tolist() for values in (first, second, weight))
-    return igraph.Graph(graph.num_nodes, zip(first, second, strict=True), edge_attrs={"weight": weight})
+    weight = weight[kept] / weight[kept].mean()
+    pairs = zip(first[kept].tolist(), second[kept].tolist(), strict=True)
+    return igraph.Graph(graph.num_nodes, pairs, edge_attrs={"weight": weight.tolist()})
 
 
 @contextmanager

@@ -16,16 +16,18 @@ class Mixing(NamedTuple):
     """How much edge weight joins each pair of classes, and how much chance would put there.
 
     Attributes:
+        classes: The labels that occur, int64 `[C]`, rising; the rows and columns of the matrices.
         observed: e_cd, the share of the weight between c and d (2 W in all), float64 `[C, C]`, symmetric, sum 1.
         expected: γ a_c a_d, with a_c = Σ_d e_cd the share of class c, float64 `[C, C]`; sum γ.
     """
 
+    classes: Tensor
     observed: Tensor
     expected: Tensor
 
     @property
     def ratio(self) -> Tensor:
-        """Observed / expected `[C, C]`: 1 as chance would have it, more where classes meet, NaN for an empty class."""
+        """Observed / expected `[C, C]`: 1 as chance would have it, more where classes meet; NaN without any edges."""
         return self.observed / self.expected
 
     @property
@@ -39,11 +41,11 @@ def class_mixing(graph: Data, labels: Tensor | None = None, *, resolution: float
 
     Args:
         graph: One `Data`, read as in `modularity`.
-        labels: Integers `[N]`; `graph.y` if None. C is the largest plus one.
+        labels: Integers `[N]`; `graph.y` if None.
         resolution: γ.
 
     Returns:
-        `Mixing(observed, expected)`, `[C, C]` both; NaN throughout if the graph has no edge weight.
+        `Mixing(classes, observed, expected)`; the matrices are NaN if the graph has no edge weight.
 
     Raises:
         TypeError: If labels are not integers, or the graph is a batch.
@@ -62,15 +64,14 @@ def class_mixing(graph: Data, labels: Tensor | None = None, *, resolution: float
         Newman, "Mixing patterns in networks", Physical Review E 67, 2003, section II.
     """
     check_resolution(resolution)
-    labels = node_labels(graph, labels)
-    num_classes = int(labels.max()) + 1
+    classes, row = node_labels(graph, labels, compact=False).unique(return_inverse=True)
+    num_classes = len(classes)
     first, second, weight = undirected_edges(graph)
-    share = weight / (2 * weight.sum())
-    half = scatter(share, labels[first] * num_classes + labels[second], dim_size=num_classes**2)
+    half = scatter(weight, row[first] * num_classes + row[second], dim_size=num_classes**2)
     half = half.view(num_classes, num_classes)
-    observed = half + half.T
+    observed = (half + half.T) / (2 * weight.sum())
     strength = observed.sum(dim=1)
-    return Mixing(observed, resolution * strength[:, None] * strength)
+    return Mixing(classes, observed, resolution * strength[:, None] * strength)
 
 
 def sample_modularity(graph: Data, labels: Tensor | None = None, *, resolution: float = 1.0) -> Tensor:
@@ -100,10 +101,9 @@ def sample_modularity(graph: Data, labels: Tensor | None = None, *, resolution: 
     check_resolution(resolution)
     labels = node_labels(graph, labels)
     first, second, weight = undirected_edges(graph)
-    share = weight / (2 * weight.sum())
-    kept = torch.where(labels[first] == labels[second], share, 0.0)
-    ends, num_nodes = torch.cat([first, second]), len(labels)
-    inside, strength = (scatter(values.repeat(2), ends, dim_size=num_nodes) for values in (kept, share))
+    kept = torch.where(labels[first] == labels[second], weight, 0.0)
+    ends, total = torch.cat([first, second]), 2 * weight.sum()
+    inside, strength = (scatter(w.repeat(2), ends, dim_size=len(labels)) / total for w in (kept, weight))
     return inside - resolution * strength * scatter(strength, labels)[labels]
 
 
@@ -135,7 +135,7 @@ def worst_samples(
            sample  label  contribution  agreement  neighbors
         0       5      0     -0.111111        NaN         -1
     """
-    labels = node_labels(graph, labels)
+    labels = node_labels(graph, labels, compact=False)
     contribution = sample_modularity(graph, labels, resolution=resolution)
     worst = contribution.argsort(stable=True)[:num_samples]
     columns = {
@@ -173,22 +173,22 @@ def class_communities(found: Tensor, labels: Tensor, *, coverage: float = 0.9, s
         raise ValueError(f"found and labels must be [N] both; got {list(found.shape)} and {list(labels.shape)}")
     if not (0 < coverage <= 1 and 0 < shared <= 1):
         raise ValueError(f"coverage and shared must be in (0, 1]; got {coverage} and {shared}")
-    table = pd.crosstab(labels.cpu().numpy(), found.cpu().numpy())
-    shares = table.div(table.sum(axis=1), axis=0)
-    inside = (shares >= shared).astype(int)
-    together = inside @ inside.T > 0
-    rows = []
-    for label, share in shares.iterrows():
-        others = [str(other) for other in table.index[together.loc[label]] if other != label]
-        cumulative = share.sort_values(ascending=False).cumsum()
-        rows.append(
-            {
-                "label": label,
-                "num_samples": int(table.loc[label].sum()),
-                "num_communities": int((cumulative < coverage - 1e-12).sum()) + 1,
-                "largest_community": int(share.idxmax()),
-                "largest_share": float(share.max()),
-                "shared_with": " ".join(others),
-            }
-        )
-    return pd.DataFrame(rows)
+    classes, row = labels.cpu().unique(return_inverse=True)
+    communities, column = found.cpu().unique(return_inverse=True)
+    shape = len(classes), len(communities)
+    counts = (row * shape[1] + column).bincount(minlength=shape[0] * shape[1]).view(shape).double()
+    shares = counts / counts.sum(dim=1, keepdim=True)
+    largest, place = shares.max(dim=1)
+    covered = shares.sort(dim=1, descending=True).values.cumsum(dim=1)
+    inside = (shares >= shared).double()
+    together = (inside @ inside.T).fill_diagonal_(0) > 0
+    return pd.DataFrame(
+        {
+            "label": classes.numpy(),
+            "num_samples": counts.sum(dim=1).long().numpy(),
+            "num_communities": (covered < coverage - 1e-12).sum(dim=1).numpy() + 1,
+            "largest_community": communities[place].numpy(),
+            "largest_share": largest.numpy(),
+            "shared_with": [" ".join(map(str, classes[others].tolist())) for others in together],
+        }
+    )

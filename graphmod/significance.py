@@ -205,7 +205,7 @@ def standard_error(graph: Data, labels: Tensor | None = None, *, resolution: flo
     node = scatter(torch.cat([influence, both]), torch.cat([first, second]), dim_size=len(labels))
     alone = influence.square().sum()
     together = node.square().sum() - alone - both.square().sum()
-    return (alone + together.clamp(min=0)).sqrt()
+    return (alone + together.clamp(min=0)).sqrt() + 0 * strength.sum()  # NaN without edge weight
 
 
 def bootstrap(
@@ -264,6 +264,6 @@ def bootstrap(
 def _shares(graph: Data) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """The pairs of adjacent nodes i ≤ j, s_i / 2W of each node, and each pair's share of W; float64, sum 1 both."""
     first, second, weight = undirected_edges(graph)
-    share = weight / weight.sum()
-    strength = scatter(share.repeat(2) / 2, torch.cat([first, second]), dim_size=graph.num_nodes)
-    return first, second, strength, share
+    total = weight.sum()
+    strength = scatter(weight.repeat(2), torch.cat([first, second]), dim_size=graph.num_nodes) / (2 * total)
+    return first, second, strength, weight / total

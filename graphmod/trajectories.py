@@ -1,6 +1,7 @@
 """The way of the samples through the layers: which communities they pass, and from where on they are settled."""
 
 from collections.abc import Iterable
+from itertools import pairwise
 
 import pandas as pd
 import torch
@@ -103,7 +104,7 @@ def community_events(found: Tensor, *, share: float = 0.2) -> pd.DataFrame:
     found = found.cpu()
     rows: list[dict[str, float]] = [{"depth": 1, "num_communities": len(found[0].unique())}]
     size = int(found.max()) + 1
-    for depth, (before, after) in enumerate(zip(found[:-1], found[1:], strict=True), start=2):
+    for depth, (before, after) in enumerate(pairwise(found), start=2):
         flow = (before * size + after).bincount(minlength=size**2).view(size, size)
         left, joined = flow.sum(dim=1), flow.sum(dim=0)
         rows.append(

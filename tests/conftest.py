@@ -5,7 +5,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import settings
 from torch import Tensor
+
+settings.register_profile("graphmod", deadline=None)  # a busy machine is not a failure
+settings.load_profile("graphmod")
 
 SHARED = Path(__file__).resolve().parents[2] / "shared/data"
 

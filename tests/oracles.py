@@ -5,6 +5,7 @@ import heapq
 import igraph
 import networkx as nx
 import numpy as np
+import torch
 from torch import Tensor
 from torch_geometric.data import Data
 
@@ -54,3 +55,8 @@ def published_modularity(x: Tensor, labels: Tensor, k: int = 3) -> float:
     graph = nx.from_numpy_array((directed + directed.T) / 2)
     classes = [set((labels == c).nonzero().flatten().tolist()) for c in labels.unique()]
     return nx.community.modularity(graph, classes)
+
+
+def matrix(graph: Data) -> np.ndarray:
+    out = torch.zeros(graph.num_nodes, graph.num_nodes, dtype=torch.float64)
+    return out.index_put_(tuple(graph.edge_index), graph.edge_weight.double()).numpy()

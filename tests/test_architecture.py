@@ -12,6 +12,7 @@ ROOT = Path(__file__).resolve().parents[1]
 RANKS = [
     {"_quiet", "_files", "_family", "_names", "_layers", "samples", "data"},
     {"activations", "graphs", "metrics", "models", "datasets", "training", "plots", "reports", "commandline"},
+    {"communities", "mixing", "significance", "trajectories"},
     {"curves"},
     {"__init__"},
     {"analyses"},
@@ -76,6 +77,8 @@ def test_arrows_run_down(path: Path) -> None:
         ("graphmod.graphs._topk", "from graphmod.metrics.modularity import modularity"),
         ("graphmod.plots", "from . import models"),
         ("graphmod.samples", "import graphmod.curves"),
+        ("graphmod.communities", "from .mixing import class_mixing"),
+        ("graphmod.metrics.modularity", "from ..communities import leiden"),
         ("graphmod.curves", "from graphmod import modularity"),
         ("graphmod.curves", "from analyses import modularity_curve"),
         ("graphmod.reports", "from .datasets import load"),
@@ -94,6 +97,12 @@ def test_heavy_packages_are_imported_where_they_are_used(path: Path) -> None:
     assert not found & HEAVY
 
 
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_one_file_knows_igraph_and_leidenalg(path: Path) -> None:
+    found = {target[0] for target in imports(path.read_text(), module_name(path), path.name == "__init__.py") if target}
+    assert path.name == "communities.py" or not found & {"igraph", "leidenalg"}
+
+
 @pytest.mark.parametrize("path", sorted((ROOT / "analyses").glob("[!_]*.py")), ids=lambda path: path.stem)
 def test_a_study_is_one_function_without_arithmetic_on_tensors(path: Path) -> None:
     tree = ast.parse(path.read_text())
@@ -107,7 +116,7 @@ def test_a_study_is_one_function_without_arithmetic_on_tensors(path: Path) -> No
 
 
 def test_every_file_has_its_test() -> None:
-    stages = {name for rank in RANKS[1:3] for name in rank} | {"samples"}
+    stages = {name for rank in RANKS[1:4] for name in rank} | {"samples"}
     tests = {path.stem.removeprefix("test_") for path in (ROOT / "tests").glob("test_*.py")}
     assert stages <= tests
 

@@ -6,29 +6,13 @@ import torch
 import torch_geometric.typing
 from hypothesis import given
 from hypothesis import strategies as st
-from oracles import definition_modularity, igraph_modularity, networkx_modularity
+from oracles import definition_modularity, igraph_modularity, matrix, networkx_modularity
+from strategies import weighted_graphs
 from torch import Tensor
 from torch_geometric.data import Batch, Data
 from torch_geometric.utils import to_undirected
 
 from graphmod import knn_graph, modularity, modularity_terms
-
-
-@st.composite
-def weighted_graphs(draw: st.DrawFn, max_nodes: int = 12) -> tuple[Data, Tensor]:
-    """Random undirected weighted graphs with at least one edge, and labels."""
-    n = draw(st.integers(2, max_nodes))
-    pairs = [(i, j) for i in range(n) for j in range(i)]
-    edges = draw(st.lists(st.sampled_from(pairs), min_size=1, unique=True))
-    weights = draw(st.lists(st.floats(0.01, 100), min_size=len(edges), max_size=len(edges)))
-    index, weight = to_undirected(torch.tensor(edges).T, torch.tensor(weights, dtype=torch.float64), num_nodes=n)
-    labels = torch.tensor(draw(st.lists(st.integers(0, 4), min_size=n, max_size=n)))
-    return Data(edge_index=index, edge_weight=weight, num_nodes=n), labels
-
-
-def matrix(graph: Data) -> np.ndarray:
-    out = torch.zeros(graph.num_nodes, graph.num_nodes, dtype=torch.float64)
-    return out.index_put_(tuple(graph.edge_index), graph.edge_weight.double()).numpy()
 
 
 def cliques(count: int, size: int, ring: bool) -> tuple[Data, Tensor]:
@@ -94,6 +78,15 @@ def test_one_direction_is_as_good_as_both(graph: tuple[Data, Tensor]) -> None:
     once = data.edge_index[0] < data.edge_index[1]
     half = Data(edge_index=data.edge_index[:, once], edge_weight=data.edge_weight[once], num_nodes=data.num_nodes)
     assert float(modularity(half, labels)) == pytest.approx(float(modularity(data, labels)), abs=1e-12)
+
+
+@given(weighted_graphs())
+def test_strided_views_are_read_right(graph: tuple[Data, Tensor]) -> None:
+    data, labels = graph
+    view = Data(edge_index=data.edge_index.T.contiguous().T, num_nodes=data.num_nodes)
+    view.edge_weight = torch.stack([data.edge_weight, -data.edge_weight], dim=1)[:, 0]
+    assert not view.edge_index.is_contiguous() or data.num_edges == 1
+    assert float(modularity(view, labels)) == pytest.approx(float(modularity(data, labels)), abs=1e-12)
 
 
 def test_a_directed_neighbour_graph_gives_the_q_of_its_symmetric_form() -> None:

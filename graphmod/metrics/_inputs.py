@@ -8,8 +8,10 @@ from torch_geometric.data import Batch, Data
 from torch_geometric.utils import scatter
 
 
-def node_labels(graph: Data, labels: Tensor | None) -> Tensor:
-    """Returns the labels of the nodes, int64 `[N]` in 0 … N − 1: those given, or `graph.y`.
+def node_labels(graph: Data, labels: Tensor | None, *, compact: bool = True) -> Tensor:
+    """Returns the labels of the nodes, int64 `[N]`: those given, or `graph.y`.
+
+    With `compact` they are renumbered where that is needed to lie in 0 … N − 1.
 
     Raises:
         TypeError: If they are not integers.
@@ -24,7 +26,7 @@ def node_labels(graph: Data, labels: Tensor | None) -> Tensor:
         raise ValueError(f"labels must have shape [{graph.num_nodes}], one for each node; got {list(labels.shape)}")
     if len(labels) and labels.min() < 0:
         raise ValueError(f"labels must be at least 0; got {int(labels.min())}: leave unlabelled samples out")
-    if len(labels) and labels.max() >= graph.num_nodes:
+    if compact and len(labels) and labels.max() >= graph.num_nodes:
         labels = labels.unique(return_inverse=True)[1]
     return labels.long()
 

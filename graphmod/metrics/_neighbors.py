@@ -30,7 +30,8 @@ def vote(graph: Data, labels: Tensor) -> Tensor:
         graph: As in `agreement`.
         labels: Int64 `[N]`.
     """
-    num_nodes, num_classes = len(labels), int(labels.max()) + 1
+    classes, labels = labels.unique(return_inverse=True)
+    num_nodes, num_classes = len(labels), len(classes)
     (source, target), weight = chosen_edges(graph)
     pairs, number = (source * num_classes + labels[target]).unique(return_inverse=True)
     votes, weight = number.bincount().double(), scatter(weight, number, dim_size=len(pairs))
@@ -40,4 +41,4 @@ def vote(graph: Data, labels: Tensor) -> Tensor:
     label = torch.where(score == best[node], label, num_classes)
     winner = torch.full((num_nodes,), num_classes, device=labels.device)
     winner = winner.scatter_reduce(0, node, label, "amin")
-    return torch.where(winner < num_classes, winner, -1)
+    return torch.cat([classes, classes.new_tensor([-1])])[winner]

@@ -110,7 +110,8 @@ def _node_sums(graph: Data, labels: Tensor) -> tuple[Tensor, Tensor]:
         graph: As in `modularity`.
         labels: Int64 `[N]`.
     """
-    weight, (source, target) = edge_weights(graph), graph.edge_index
+    weight = edge_weights(graph)
+    source, target = graph.edge_index.contiguous()  # index2ptr is wrong for a strided view such as `pairs.T`
     num_nodes = len(labels)
     same = labels.index_select(0, source) == labels.index_select(0, target)
     kept = torch.where(same, weight, 0.0)
