@@ -19,7 +19,7 @@ from graphmod.curves import dynamic_graph, measure, published_curve, summarize
 from graphmod.datasets import load
 from graphmod.graphs import find_graph
 from graphmod.models import build
-from graphmod.plots import plot_curve
+from graphmod.plots.curve import plot_curve
 from graphmod.reports import result_folder, write_figure, write_settings, write_table
 from graphmod.samples import draw
 

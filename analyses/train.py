@@ -15,7 +15,7 @@ import torch
 from graphmod.commandline import run
 from graphmod.datasets import load
 from graphmod.models import build, save_weights
-from graphmod.plots import plot_training
+from graphmod.plots.training import plot_training
 from graphmod.reports import result_folder, write_figure, write_settings, write_table
 from graphmod.training import train
 

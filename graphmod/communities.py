@@ -81,7 +81,7 @@ def leiden(
 
 
 def temporal_leiden(
-    graphs: Sequence[Data], *, coupling: float = 0.5, resolution: float = 1.0, seed: int = 0, num_iterations: int = 2
+    graphs: Sequence[Data], *, coupling: float = 0.1, resolution: float = 1.0, seed: int = 0, num_iterations: int = 2
 ) -> Tensor:
     """Finds communities of a dynamic graph, all layers at once, so that they keep their numbers from layer to layer.
 
@@ -94,7 +94,8 @@ def temporal_leiden(
     Args:
         graphs: The layers' graphs over the same samples, such as `DynamicGraph.values()`.
         coupling: ω ≥ 0, the weight of a sample's tie to itself in the next layer, in units of the mean strength of a
-            node: 0 treats every layer alone, from about 1 on a sample hardly ever changes its community.
+            node. 0 treats every layer alone. On a ResNet-56 (28 layers, 500 samples, k = 3) 0.1 costs the layers hardly
+            any modularity and halves the switches of 0.02; at 0.5 most layers have one and the same partition.
         resolution: As in `leiden`.
         seed: As in `leiden`.
         num_iterations: As in `leiden`; the time grows with the square of the number of layers.

@@ -22,7 +22,7 @@ from .graphs.knn import knn_graph
 from .metrics.modularity import modularity_terms
 from .samples import Order, collect, draw
 
-Metric = Callable[[Data], Tensor | Mapping[str, Tensor]]
+Metric = Callable[[Data], Tensor | Mapping[str, Tensor] | Mapping[str, float]]
 """A function of a graph that returns a number `[]`, or several by name."""
 
 
@@ -59,7 +59,7 @@ def dynamic_graph(
         **graph_options: Passed on to `graph`, such as `compat="lu2022"` or `keep_x=True`.
 
     Returns:
-        One graph for each layer. A warning says if samples are copies of one another.
+        One graph for each layer. A warning says if samples are copies of one another, or a class has too few for k.
 
     Raises:
         TypeError: If labels are not integers, or a layer gives no tensor.
@@ -80,6 +80,13 @@ def dynamic_graph(
             stacklevel=2,
         )
     check_k(k, len(x))
+    classes, sizes = y.unique(return_counts=True)
+    if sizes.min() <= k:
+        warnings.warn(
+            f"class {classes[sizes.argmin()]} has {sizes.min()} samples: with k = {k} each of them is joined to other "
+            "classes whatever the layer does; lower k or take more samples",
+            stacklevel=2,
+        )
     groups = layer_groups(model, x, layers, max_memory=max_memory, transform=transform)
     graphs = {}
     total, shown = sum(map(len, groups)), not progress or None  # None: on a terminal only
@@ -147,6 +154,35 @@ def summarize(values: pd.DataFrame) -> pd.DataFrame:
     table = table.reset_index().sort_values("depth", ignore_index=True)
     table["num_repeats"] = values.repeat.nunique()
     return table.rename_axis(columns=None)
+
+
+def rank_correlation(curve: pd.DataFrame, reference: str = "modularity") -> pd.DataFrame:
+    """Says how far each metric puts the layers in the order that Q puts them in.
+
+    Args:
+        curve: A table of `summarize`.
+        reference: The metric that the others are compared with.
+
+    Returns:
+        One row a metric, the reference left out: `metric`, `spearman`, its rank correlation with the reference over the
+        layers, in [−1, 1] (NaN for a constant one), and `num_layers`.
+
+    Raises:
+        ValueError: If the table has no such metric.
+
+    Example:
+        >>> curve = pd.DataFrame({"layer": ["a", "b"], "depth": [1, 2], "modularity": [0.1, 0.2], "purity": [0.3, 0.9]})
+        >>> rank_correlation(curve).to_dict("records")
+        [{'metric': 'purity', 'spearman': 1.0, 'num_layers': 2}]
+    """
+    others = {"layer", "depth", "num_repeats"}
+    metrics = [name for name in curve if name not in others and not str(name).endswith("_std")]
+    if reference not in metrics:
+        raise ValueError(f"the table has no metric {reference!r}; it has {', '.join(map(str, metrics))}")
+    order = curve[metrics].corr(method="spearman")[reference].drop(reference)
+    table = order.rename_axis("metric").rename("spearman").reset_index()
+    table["num_layers"] = len(curve)
+    return table
 
 
 def modularity_curve(

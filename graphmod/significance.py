@@ -1,5 +1,7 @@
 """How far to believe a modularity: what chance gives on the same graph, and how much Q varies from sample to sample."""
 
+from statistics import NormalDist
+
 import torch
 from torch import Tensor
 from torch_geometric.data import Data
@@ -35,6 +37,7 @@ def permutation_test(
         Float64 tensors `[]` by name:
 
         - `null_mean`, `null_std`: mean and standard deviation of Q over all shuffles, in closed form (`null_moments`);
+        - `null_low`, `null_high`: the 2.5th and 97.5th percentile of the shuffles;
         - `z`: (Q − null_mean) / null_std;
         - `p_value`: (1 + number of shuffles with at least the Q of the labels) / (1 + number of shuffles). It cannot
           fall below 1 / (1 + num_permutations), and is exact: uniform if labels and graph are unrelated.
@@ -59,7 +62,9 @@ def permutation_test(
     mean, std = null_moments(graph, labels, resolution=resolution)
     reached = (shuffled >= q - 1e-12).sum().double()  # equal up to rounding counts as equal
     p_value = torch.where(q.isnan(), torch.nan, (1 + reached) / (1 + num_permutations))
-    return {"null_mean": mean, "null_std": std, "z": (q - mean) / std, "p_value": p_value}
+    low, high = shuffled.quantile(shuffled.new_tensor([0.025, 0.975]))
+    null = {"null_mean": mean, "null_std": std, "null_low": low, "null_high": high}
+    return {**null, "z": (q - mean) / std, "p_value": p_value}
 
 
 def shuffled_modularity(
@@ -170,8 +175,10 @@ def standard_error(graph: Data, labels: Tensor | None = None, *, resolution: flo
 
         SE² = Σ_{i<j} e_ij² + max(0, Σ_i Σ_{j≠k} e_ij e_ik)
 
-    Q ± 1.96 SE held the mean Q of new draws in 93 to 97 of 100 draws of Gaussian clusters (N = 200 … 1,000,
-    k = 3 … 30), where resampling the samples gives too wide a band (see `bootstrap`).
+    Q ± 1.96 SE held the mean Q of new draws in 94 to 97 of 100 draws of Gaussian clusters (N = 200 … 1,000,
+    k = 3 … 30), where resampling the samples gives too wide a band (see `bootstrap`). Where a few samples are the
+    neighbours of many it is on the safe side: on a ResNet-56 it was 0.9 to 3.3 times the deviation over ten stratified
+    draws of 500 images, 1.6 times in the median layer.
 
     Args:
         graph: One `Data`, read as in `modularity`.
@@ -208,14 +215,46 @@ def standard_error(graph: Data, labels: Tensor | None = None, *, resolution: flo
     return (alone + together.clamp(min=0)).sqrt() + 0 * strength.sum()  # NaN without edge weight
 
 
+def confidence_interval(
+    graph: Data, labels: Tensor | None = None, *, confidence: float = 0.95, resolution: float = 1.0
+) -> dict[str, Tensor]:
+    """Returns the interval in which Q of new samples is to be expected, Q ± z SE with the `standard_error`.
+
+    Args:
+        graph: One `Data`, read as in `modularity`.
+        labels: Integers `[N]`; `graph.y` if None.
+        confidence: How often the interval is to hold, in (0, 1).
+        resolution: γ.
+
+    Returns:
+        `standard_error`, `modularity_low` and `modularity_high`, float64 `[]`.
+
+    Raises:
+        TypeError: If labels are not integers, or the graph is a batch.
+        ValueError: As `modularity`; if the confidence is not in (0, 1).
+
+    Example:
+        >>> path = Data(edge_index=torch.tensor([[0, 1, 2], [1, 2, 3]]), num_nodes=4)
+        >>> interval = confidence_interval(path, torch.tensor([0, 0, 1, 1]))
+        >>> round(float(interval["modularity_low"]), 3), round(float(interval["modularity_high"]), 3)
+        (-0.367, 0.7)
+    """
+    if not 0 < confidence < 1:
+        raise ValueError(f"confidence must be in (0, 1); got {confidence}")
+    q = modularity(graph, labels, resolution=resolution)
+    error = standard_error(graph, labels, resolution=resolution)
+    reach = NormalDist().inv_cdf((1 + confidence) / 2) * error
+    return {"standard_error": error, "modularity_low": q - reach, "modularity_high": q + reach}
+
+
 def bootstrap(
     graph: Data, labels: Tensor | None = None, *, num_resamples: int = 1000, seed: int = 0, resolution: float = 1.0
 ) -> Tensor:
     """Returns Q of samples drawn anew from those that there are, on the same graph.
 
     A sample drawn m_i times counts m_i times, and its edges m_i m_j times; copies of a sample are not joined, or each
-    would be its own neighbour. The spread is on the safe side: 1.2 to 1.9 times that of new draws on Gaussian clusters,
-    where `standard_error` is right; the smaller k, the wider.
+    would be its own neighbour. The spread is on the safe side: 1.1 (k = 30) to 1.8 times (k = 3) that of new draws on
+    Gaussian clusters, where `standard_error` is right.
 
     Args:
         graph: One `Data`, read as in `modularity`.

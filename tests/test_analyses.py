@@ -48,7 +48,7 @@ def test_list(capsys: pytest.CaptureFixture[str]) -> None:
     runpy.run_module("analyses", run_name="__main__")
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[2] for line in lines] == [f"analyses.{name}" for name in STUDIES]
-    assert all(line.endswith(".") for line in lines)
+    assert all(line.endswith((".", "?")) for line in lines)
 
 
 def test_modularity_curve_repeats_and_its_graphs_hold_what_its_table_says(tmp_path: Path) -> None:
@@ -74,6 +74,48 @@ def test_modularity_curve_of_the_embedded_digits(tmp_path: Path) -> None:
     assert table.normalized.iloc[-1] > 0.97
     random = main(weights=None, out=tmp_path / "random")
     assert random.modularity.iloc[-1] < table.modularity.iloc[-1] - 0.05
+
+
+def test_communities_and_its_tables_agree(tmp_path: Path) -> None:
+    from analyses.communities import SMOKE, main
+
+    table = main(**SMOKE, out=tmp_path / "a")
+    assert (table.modularity_found >= table.modularity_labels - 0.02).all()
+    assert table.ami.iloc[-1] > 0.8
+    assert {path.name for path in (tmp_path / "a").glob("*.png")} == {"figure.png", "mixing.png", "alluvial.png"}
+    samples = pd.read_csv(tmp_path / "a/samples.csv")
+    assert len(samples) == len(set(samples.id)) == 60
+    assert samples.contribution.is_monotonic_increasing
+    assert samples.prediction_depth.between(1, len(table) + 1).all()
+    flows = pd.read_csv(tmp_path / "a/flows.csv")
+    assert set(flows.groupby("depth").num_samples.sum()) == {60}
+    assert pd.read_csv(tmp_path / "a/classes.csv").num_samples.sum() == 60
+    pd.testing.assert_frame_equal(main(**SMOKE, out=tmp_path / "b"), table)
+
+
+def test_significance_tells_trained_from_shuffled(tmp_path: Path) -> None:
+    from analyses.significance import SMOKE, main
+
+    table = main(**SMOKE, out=tmp_path / "a")
+    assert (table.p_value == 1 / 101).all()
+    assert (table.modularity_low < table.modularity).all()
+    assert (table.modularity < table.modularity_high).all()
+    assert (table.null_high < table.modularity_low).all()
+    assert table.null_mean.abs().max() < 0.1
+
+
+def test_metrics_has_them_all(tmp_path: Path) -> None:
+    from analyses.metrics import SMOKE, main
+
+    table = main(**SMOKE, out=tmp_path / "a")
+    assert set(members("graphmod.metrics")) <= set(table)
+    order = pd.read_csv(tmp_path / "a/correlation.csv").set_index("metric").spearman
+    assert order["label_overlap"] > 0.5
+    assert order["neural_collapse"] < 0
+    few = main(**SMOKE, metrics=("silhouette",), out=tmp_path / "b")
+    assert few.silhouette.tolist() == table.silhouette.tolist()
+    with pytest.raises(ValueError, match="there is no graphmod.metrics member named 'silhouete'; the nearest are 'sil"):
+        main(**SMOKE, metrics=("silhouete",), out=tmp_path / "c")
 
 
 def test_train_writes_weights_that_build_reads(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ RANKS = [
     {"__init__"},
     {"analyses"},
 ]
-FAMILIES = {"graphs", "metrics", "models"}
+FAMILIES = {"graphs", "metrics", "models", "plots"}
 HEAVY = {"igraph", "leidenalg", "sklearn", "seaborn", "matplotlib", "torchvision"}
 MODULES = sorted([*(ROOT / "graphmod").rglob("*.py"), *(ROOT / "analyses").glob("*.py")])
 
@@ -75,7 +75,7 @@ def test_arrows_run_down(path: Path) -> None:
         ("graphmod.graphs.knn", "from ..activations import layer_names"),  # sideways
         ("graphmod.graphs.knn", "from .mutual_knn import mutual_knn_graph"),  # between members
         ("graphmod.graphs._topk", "from graphmod.metrics.modularity import modularity"),
-        ("graphmod.plots", "from . import models"),
+        ("graphmod.plots.curve", "from .. import models"),
         ("graphmod.samples", "import graphmod.curves"),
         ("graphmod.communities", "from .mixing import class_mixing"),
         ("graphmod.metrics.modularity", "from ..communities import leiden"),

@@ -9,6 +9,7 @@ import pytest
 import torch
 from oracles import networkx_modularity, published_modularity
 from safetensors.torch import save_file
+from scipy import stats
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -23,6 +24,7 @@ from graphmod import (
     published_curve,
     summarize,
 )  # fmt: skip
+from graphmod.curves import rank_correlation
 from graphmod.datasets import load
 from graphmod.graphs.mutual_knn import mutual_knn_graph
 from graphmod.models import build
@@ -187,7 +189,10 @@ def test_save_and_load(separated, tmp_path: Path) -> None:
 
 
 def test_a_published_rule_survives_saving(separated, tmp_path: Path) -> None:
-    graphs = dynamic_graph(*separated, "layers.*", compat="lu2022", k=100)
+    with pytest.warns(
+        UserWarning, match="class 0 has 30 samples: with k = 100 each of them is joined to other classes"
+    ):
+        graphs = dynamic_graph(*separated, "layers.*", compat="lu2022", k=100)
     assert (graphs["layers.0"].edge_weight < 0).any()
     graphs.save(tmp_path / "graphs.safetensors")
     pd.testing.assert_frame_equal(measure(DynamicGraph.load(tmp_path / "graphs.safetensors")), measure(graphs))
@@ -245,6 +250,39 @@ def test_copies_among_the_samples_are_reported(separated) -> None:
     x[7], x[9] = x[0], x[0]
     with pytest.warns(UserWarning, match="2 of 120 samples are exact copies of others; .* raise Q: remove them"):
         dynamic_graph(nn.Sequential(nn.Linear(10, 5)), x, labels)
+
+
+def test_a_class_that_is_too_small_for_k_is_named(separated) -> None:
+    model, x, _labels = separated
+    with pytest.warns(UserWarning, match="has 3 samples: with k = 3 .* lower k or take more samples"):
+        dynamic_graph(model, x, torch.where(torch.arange(len(x)) < 3, 1, 0), "layers.*", k=3)
+    dynamic_graph(model, x, torch.where(torch.arange(len(x)) < 4, 1, 0), "layers.*", k=3)
+
+
+def test_saving_keeps_who_chose_whom(separated, tmp_path: Path) -> None:
+    graphs = dynamic_graph(*separated, "layers.*")
+    graphs.save(tmp_path / "graphs.safetensors")
+    for layer, graph in DynamicGraph.load(tmp_path / "graphs.safetensors").items():
+        assert torch.equal(graph.edge_chosen, graphs[layer].edge_chosen)
+        assert int(graph.edge_chosen.sum()) == 3 * graph.num_nodes
+        del graphs[layer].edge_chosen
+    graphs.save(tmp_path / "older.safetensors")  # a file of a graph that does not say
+    assert all("edge_chosen" not in graph for graph in DynamicGraph.load(tmp_path / "older.safetensors").values())
+
+
+def test_rank_correlation_is_scipys() -> None:
+    generator = np.random.default_rng(0)
+    curve = pd.DataFrame(generator.random((9, 3)), columns=["modularity", "ami", "purity"])
+    curve = curve.assign(layer=list("abcdefghi"), depth=range(1, 10), ami_std=0.1, num_repeats=2, same=1.0)
+    table = rank_correlation(curve).set_index("metric")
+    assert list(table.index) == ["ami", "purity", "same"]
+    for name in ("ami", "purity"):
+        assert table.spearman[name] == pytest.approx(stats.spearmanr(curve[name], curve.modularity).statistic)
+    assert np.isnan(table.spearman["same"])
+    assert set(table.num_layers) == {9}
+    assert rank_correlation(curve, "ami").metric.tolist() == ["modularity", "purity", "same"]
+    with pytest.raises(ValueError, match="the table has no metric 'q'; it has modularity, ami, purity, same"):
+        rank_correlation(curve, "q")
 
 
 def test_too_few_samples(separated) -> None:

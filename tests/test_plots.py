@@ -1,17 +1,33 @@
+import itertools
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from matplotlib.collections import FillBetweenPolyCollection
 
+from graphmod._family import member, members
 from graphmod.curves import published_curve
-from graphmod.plots import plot_curve, plot_training
+from graphmod.plots.alluvial import plot_alluvial
+from graphmod.plots.curve import plot_curve
+from graphmod.plots.mixing import plot_mixing
+from graphmod.plots.panels import plot_panels
+from graphmod.plots.training import plot_training
+from graphmod.trajectories import community_flows
 
 
 @pytest.fixture(autouse=True)
 def _close():
     yield
     plt.close("all")
+
+
+@pytest.mark.parametrize("name", members("graphmod.plots"))
+def test_contract(name: str) -> None:
+    function = member("graphmod.plots", name, prefix="plot_")
+    for section in ("Args:", "Returns:", "Example:"):
+        assert section in function.__doc__
 
 
 def curve(num_layers: int = 5, std: float = 0.02) -> pd.DataFrame:
@@ -62,3 +78,69 @@ def test_draws_where_it_is_told_to_and_another_metric() -> None:
 def test_training() -> None:
     table = pd.DataFrame({"epoch": [1, 2], "train_accuracy": [0.5, 0.6], "test_accuracy": [0.4, 0.5], "loss": [1, 2]})
     assert [line.get_label() for line in plot_training(table).lines] == ["train", "test"]
+
+
+# --- panels ---
+
+
+def test_panels_show_their_columns_with_the_band_that_there_is() -> None:
+    table = curve().assign(ami=0.5, null_mean=0.0, null_low=-0.1, null_high=0.3)
+    first = plot_panels(table, {"Q": ["modularity", "null_mean"], "agreement": ["ami"]})
+    axes = first.figure.axes
+    assert [ax.get_title(loc="left") for ax in axes] == ["Q", "agreement"]
+    np.testing.assert_allclose(first.lines[0].get_ydata(), table.modularity)
+    q, null = first.collections
+    assert q.get_paths()[0].get_extents().ymax == pytest.approx(0.82)
+    assert null.get_paths()[0].get_extents().get_points()[:, 1] == pytest.approx([-0.1, 0.3])
+    assert [text.get_text() for text in first.get_legend().get_texts()] == ["modularity", "null mean"]
+    assert axes[1].get_legend() is None
+    assert [label.get_text() for label in axes[1].get_xticklabels()] == list(table.layer)
+    with pytest.raises(ValueError, match="the table has no column 'q'; it has layer, depth"):
+        plot_panels(table, {"Q": ["q"]})
+
+
+# --- mixing ---
+
+
+def test_mixing_colours_the_ratios() -> None:
+    matrix = torch.tensor([[4.0, 0.0], [0.0, 1.0]])
+    first = plot_mixing({"conv1": matrix, "fc": matrix}, ["cat", "dog"])
+    (mesh,) = first.collections
+    assert mesh.get_array().flatten().tolist() == pytest.approx([4, 1 / 16, 1 / 16, 1])
+    assert [ax.get_title() for ax in first.figure.axes[:2]] == ["conv1", "fc"]
+    assert [label.get_text() for label in first.get_yticklabels()] == ["cat", "dog"]
+    with pytest.raises(ValueError, match=r"matrix 'conv1' must be \[3, 3\], one row for each class"):
+        plot_mixing({"conv1": matrix}, ["cat", "dog", "frog"])
+
+
+# --- alluvial ---
+
+
+def test_alluvial_bars_hold_every_sample_and_streams_meet_them() -> None:
+    generator = torch.Generator().manual_seed(0)
+    found = torch.randint(0, 5, (4, 100), generator=generator)
+    labels = torch.randint(0, 3, (100,), generator=generator)
+    ax = plot_alluvial(community_flows(found, labels), ["a", "b", "c", "d"], ["cat", "dog", "frog"])
+    bars: dict[int, list[tuple[float, float, tuple]]] = {}
+    for bar in ax.patches:
+        bars.setdefault(round(bar.get_x() + bar.get_width() / 2), []).append(
+            (bar.get_y(), bar.get_y() + bar.get_height(), bar.get_facecolor())
+        )
+    assert {x: sum(high - low for low, high, _ in found) for x, found in bars.items()} == dict.fromkeys(
+        range(1, 5), 100
+    )
+    for x in range(1, 5):  # no two bars of a layer overlap
+        ordered = sorted(bars[x])
+        assert all(after[0] >= before[1] - 1e-9 for before, after in itertools.pairwise(ordered))
+    for x in (2, 3):  # streams that arrive at a layer stand on the places of its bars, class by class
+        arriving = [path.get_paths()[0].vertices for path in ax.collections]
+        ends = [(v[v[:, 0] > x - 0.07], c) for v, c in zip(arriving, ax.collections, strict=True) if v[0, 0] < x - 0.5]
+        ends = [(v[:, 1].min(), v[:, 1].max(), c) for v, c in ends if len(v) and abs(v[:, 0].max() - (x - 0.06)) < 1e-6]
+        assert sum(high - low for low, high, _ in ends) == pytest.approx(100)
+        for low, high, stream in ends:
+            middle = (low + high) / 2
+            colour = next(color for below, above, color in bars[x] if below <= middle <= above)
+            assert colour[:3] == pytest.approx(tuple(stream.get_facecolor()[0][:3]))
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["frog", "dog", "cat"]
+    with pytest.raises(ValueError, match="expected names of 4 layers and at least 3 classes; got 2 and 3"):
+        plot_alluvial(community_flows(found, labels), ["a", "b"], ["cat", "dog", "frog"])

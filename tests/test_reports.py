@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from graphmod._files import atomic_file
-from graphmod.plots import plot_curve
+from graphmod.plots.curve import plot_curve
 from graphmod.reports import result_folder, write_figure, write_settings, write_table
 
 

@@ -3,3 +3,21 @@
 A metric takes a `Data`, or a `Batch` of several, and reads the labels from `graph.y` unless it is given others. It
 returns a float64 tensor, `[]` for a graph and `[B]` for a batch, or a dict of such tensors by name.
 """
+
+from collections.abc import Callable
+from typing import Any
+
+from .._family import member
+
+
+def find_metric(name: str) -> Callable[..., Any]:
+    """Returns a member of the family by its name.
+
+    Raises:
+        ValueError: If there is no such member; the message names the nearest.
+
+    Example:
+        >>> find_metric("modularity").__name__
+        'modularity'
+    """
+    return member(__name__, name)

@@ -1,4 +1,4 @@
-"""Pictures of tables: a table and an `Axes` in, the `Axes` out. Nothing is saved or shown here."""
+"""A modularity curve, or any other number by layer."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
@@ -6,11 +6,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from ._axes import name_layers, new_axes, width_of
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-MAX_NAMES = 30
-"""Above so many layers the axis counts them instead of naming them."""
 
 
 def plot_curve(
@@ -48,7 +47,7 @@ def plot_curve(
 
     if metric not in curve:
         raise ValueError(f"the table has no column {metric!r}; it has {', '.join(curve.columns)}")
-    ax = _axes(float(np.clip(2.5 + 0.32 * len(curve), 5.5, 12))) if ax is None else ax
+    ax = new_axes(width_of(len(curve)))[0] if ax is None else ax
     sns.lineplot(curve, x="depth", y=metric, marker="o", label=label, legend=False, errorbar=None, ax=ax)
     color = ax.lines[-1].get_color()
     if metric == "modularity" and "maximum" in curve:
@@ -64,41 +63,6 @@ def plot_curve(
         ax.plot(stretched, other.modularity, "--", color=shade, linewidth=1.2, label=name)
     if ax.get_legend_handles_labels()[0]:
         ax.legend(frameon=False)
-    names = list(curve.layer) if len(curve) <= MAX_NAMES else list(curve.depth)
-    step = 1 if len(curve) <= MAX_NAMES else len(curve) // MAX_NAMES + 1
-    ax.set_xticks(list(curve.depth)[::step], names[::step], rotation=90 if len(curve) <= MAX_NAMES else 0)
-    ax.set(xlabel="layer", ylabel="modularity Q" if metric == "modularity" else metric)
-    return ax
-
-
-def plot_training(table: pd.DataFrame, *, ax: "Axes | None" = None) -> "Axes":
-    """Draws accuracy on training and test images against the epoch.
-
-    Args:
-        table: `epoch` and one or more columns `<split>_accuracy`, in [0, 1].
-        ax: Where to draw; a new figure if None.
-
-    Returns:
-        The `Axes`.
-
-    Example:
-        >>> table = pd.DataFrame({"epoch": [1, 2], "train_accuracy": [0.5, 0.9]})
-        >>> plot_training(table).get_xlabel()
-        'epoch'
-    """
-    ax = _axes(5.5) if ax is None else ax
-    for column in table.filter(like="_accuracy"):
-        ax.plot(table.epoch, table[column], label=str(column).removesuffix("_accuracy"))
-    ax.set(xlabel="epoch", ylabel="accuracy")
-    ax.legend(frameon=False)
-    return ax
-
-
-def _axes(width: float) -> "Axes":
-    import matplotlib.pyplot as plt
-    import seaborn as sns
-
-    with sns.axes_style("whitegrid", {"grid.color": "0.92", "axes.edgecolor": "0.6"}):
-        ax: Axes = plt.subplots(figsize=(width, 4), layout="constrained")[1]
-    sns.despine(ax=ax)
+    name_layers(ax, curve)
+    ax.set_ylabel("modularity Q" if metric == "modularity" else metric.replace("_", " "))
     return ax

@@ -1,0 +1,120 @@
+r"""Communities: what the graph of each layer would say on its own, beside what the labels say.
+
+Leiden finds the communities of largest modularity without a look at the labels. Where its Q is far above that of the
+labels, the layer has structure that the classes do not explain; where the two meet, the classes are that structure.
+
+    python -m analyses.communities
+    python -m analyses.communities --model resnet56 --weights resnet56.pt --dataset folder:cifar10 \
+        --order file --num-samples 500 --repeats 2
+"""
+
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+import pandas as pd
+import torch
+
+from graphmod.commandline import run
+from graphmod.communities import compare_communities, leiden, resolution_profile, temporal_leiden
+from graphmod.curves import dynamic_graph, measure, summarize
+from graphmod.datasets import load
+from graphmod.mixing import class_communities, class_mixing, worst_samples
+from graphmod.models import build
+from graphmod.plots.alluvial import plot_alluvial
+from graphmod.plots.mixing import plot_mixing
+from graphmod.plots.panels import plot_panels
+from graphmod.reports import result_folder, write_figure, write_settings, write_table
+from graphmod.samples import draw
+from graphmod.trajectories import community_events, community_flows, prediction_depth
+
+SMOKE = {"num_samples": 60, "repeats": 2}
+
+
+def main(
+    *,
+    model: str = "digits",
+    weights: str | None = "default",
+    dataset: str = "digits",
+    split: str = "test",
+    layers: tuple[str, ...] = ("blocks",),
+    k: int = 3,
+    num_samples: int = 200,
+    repeats: int = 5,
+    order: Literal["stratified", "file"] = "stratified",
+    seed: int = 0,
+    resolution: float = 1.0,
+    coupling: float = 0.1,
+    shown: int = 8,
+    device: str = "cuda" if torch.cuda.is_available() else "cpu",
+    out: Path = Path("results/communities"),
+) -> pd.DataFrame:
+    """Runs the study and returns its table.
+
+    Args:
+        model: digits, resnet20 (32, 44, 56, 110; 18, 34, 50, 101, 152), vgg11 (13, 16, 19), or torchvision:NAME.
+        weights: A file, or those that come with the model, or none for random ones.
+        dataset: digits, folder:PATH, torchvision:NAME or npz:PATH.
+        split: Part of the data set.
+        layers: Names, globs, blocks or all.
+        k: Neighbours of each sample.
+        num_samples: Samples of one graph.
+        repeats: Disjoint draws of so many samples.
+        order: How they are drawn; the published protocol is file.
+        seed: Seed of the draws and of Leiden.
+        resolution: Resolution of the modularity that Leiden maximises.
+        coupling: Tie of a sample to itself in the next layer, in the temporal communities of the first draw.
+        shown: Layers in the alluvial figure; three of them, first, middle and last, in that of the mixing.
+        device: Where the network runs and the graphs are built.
+        out: Folder of the result.
+    """
+    settings = dict(locals())
+    with result_folder(out) as folder:
+        samples = load(dataset, split=split, num_samples=num_samples * repeats, order=order, seed=seed)
+        network = build(model, num_classes=len(samples.classes), weights=weights, device=device)
+        draws = draw(samples.labels, num_samples, repeats, order=order, seed=seed)
+        graphs = [
+            dynamic_graph(network, samples.images[rows], samples.labels[rows], layers, k=k, title=f"repeat {i + 1}")
+            for i, rows in enumerate(draws)
+        ]
+        find = partial(leiden, resolution=resolution, seed=seed)
+        values = measure(graphs, lambda graph: compare_communities(graph, find(graph)))
+
+        # The dynamic graph of the first draw: its communities over all layers at once, and the way of each sample.
+        names, first = list(graphs[0]), list(graphs[0].values())
+        found = temporal_leiden(first, coupling=coupling, resolution=resolution, seed=seed)
+        events = community_events(found).drop(columns="depth").add_prefix("temporal_")
+        curve = summarize(values).join(events)
+        people = worst_samples(first[-1], num_samples=num_samples)
+        rows = people["sample"].to_numpy()
+        people.insert(1, "id", [samples.ids[draws[0][row]] for row in rows])
+        people["prediction_depth"] = prediction_depth(first).cpu().numpy()[rows]
+        steps = sorted({round(i * (len(names) - 1) / max(shown - 1, 1)) for i in range(shown)})
+        flows = community_flows(found[steps], first[0].y)
+        three = sorted({0, len(names) // 2, len(names) - 1})
+
+        write_table(folder / "table.csv", curve)
+        write_table(folder / "repeats.csv", values)
+        write_table(folder / "samples.csv", people)
+        write_table(folder / "flows.csv", flows)
+        write_table(folder / "classes.csv", class_communities(find(first[-1]), first[-1].y))
+        write_table(folder / "resolutions.csv", resolution_profile(first[-1], seed=seed))
+        panels = {
+            "modularity Q": ["modularity_labels", "modularity_found"],
+            "agreement of communities and labels": ["ami", "homogeneity", "completeness"],
+            "number of communities": ["num_communities"],
+            "samples that change their community": ["temporal_switching"],
+        }
+        write_figure(folder / "figure.png", plot_panels(curve, panels))
+        mixing = {names[i]: class_mixing(first[i]).ratio.cpu() for i in three}
+        write_figure(folder / "mixing.png", plot_mixing(mixing, samples.classes))
+        write_figure(folder / "alluvial.png", plot_alluvial(flows, [names[i] for i in steps], samples.classes))
+        write_settings(folder, settings, samples=[[samples.ids[row] for row in rows.tolist()] for rows in draws])
+    shown_columns = ["layer", "modularity_labels", "modularity_found", "modularity_ratio", "ami", "num_communities"]
+    print(curve[shown_columns].round(3).to_string())
+    print(f"\nTables, figures and settings are in {out}")
+    return curve
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,47 @@
+"""Empty axes in the one look of the package."""
+
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+MAX_NAMES = 30
+"""Above so many layers the axis counts them instead of naming them."""
+
+
+def new_axes(width: float, height: float = 4, rows: int = 1, columns: int = 1) -> "list[Axes]":
+    """Returns the axes of a new figure, row by row.
+
+    Args:
+        width: Width of the figure in inches.
+        height: Height of the figure in inches.
+        rows: Rows of axes, which share their x-axis.
+        columns: Columns of axes.
+    """
+    import matplotlib.pyplot as plt
+    import seaborn as sns
+
+    with sns.axes_style("whitegrid", {"grid.color": "0.92", "axes.edgecolor": "0.6"}):
+        _, axes = plt.subplots(
+            rows, columns, figsize=(width, height), layout="constrained", sharex=columns == 1, squeeze=False
+        )
+    found: list[Axes] = list(axes.flat)
+    for ax in found:
+        sns.despine(ax=ax)
+    return found
+
+
+def width_of(num_layers: int) -> float:
+    """Returns the width in inches of a figure with so many layers side by side."""
+    return min(max(2.5 + 0.32 * num_layers, 5.5), 12)
+
+
+def name_layers(ax: "Axes", curve: pd.DataFrame) -> None:
+    """Puts the layers' names under an x-axis of depths, or their numbers where there are too many."""
+    many = len(curve) > MAX_NAMES
+    step = len(curve) // MAX_NAMES + 1 if many else 1
+    names = list(curve.depth) if many else list(curve.layer)
+    ax.set_xticks(list(curve.depth)[::step], names[::step], rotation=0 if many else 90)
+    ax.set_xlabel("layer")
