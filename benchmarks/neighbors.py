@@ -7,14 +7,13 @@ against float64 throughout. `torch.mm(x, x.T)` alone, without any selection, is 
 """
 
 import argparse
-import platform
 import statistics
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
 import torch
+from _bench import interleaved, write
 from torch import Tensor
 
 from graphmod.graphs import _topk
@@ -77,13 +76,7 @@ def main() -> None:
         plain = _topk._search_all(x, x.double().norm(dim=1), k, -torch.inf)
         if not torch.equal(nearest_neighbors(x, k)[1], plain[1]):
             raise SystemExit(f"{kind} {n} x {d}: the edge set is not that of float64; no time is worth taking")
-        functions = contestants(x, k)
-        seconds: dict[str, list[float]] = {name: [] for name in functions}
-        for _ in range(options.repeats):
-            for name, function in functions.items():
-                start = time.perf_counter()
-                function()
-                seconds[name].append(time.perf_counter() - start)
+        seconds = interleaved(contestants(x, k), options.repeats)
         median = {name: statistics.median(times) for name, times in seconds.items()}
         rate = 2 * n * n * d / median["torch.mm alone"] / 1e9
         for name, value in median.items():
@@ -92,18 +85,8 @@ def main() -> None:
             rows.append(row | {"of torch.mm": ratio, "torch.mm GFLOP/s": f"{rate:.0f}"})
         print(pd.DataFrame(rows[-len(median) :]).to_string(index=False), flush=True)
 
-    facts = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").is_file() else []
-    cpu = next((line.split(":")[1].strip() for line in facts if "model name" in line), "")
-    machine = f"{cpu or platform.processor()}, {torch.backends.cpu.get_cpu_capability()}"
-    table = pd.DataFrame(rows)
-    lines = [" | ".join(map(str, row)) for row in [table.columns, ["---"] * table.shape[1], *table.to_numpy()]]
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(
-        f"# Exact cosine neighbours\n\n`make bench`: medians of {options.repeats}, {options.threads} threads, "
-        f"torch {torch.__version__}, {machine}. The edge set of graphmod equals that of float64 throughout on every "
-        "workload.\n\n" + "\n".join(f"| {line} |" for line in lines) + "\n"
-    )
-    print(f"\nwritten to {options.out}")
+    how = f"medians of {options.repeats}; the edge set of graphmod equals that of float64 throughout on every workload;"
+    write(options.out, "Exact cosine neighbours", how, pd.DataFrame(rows))
 
 
 if __name__ == "__main__":

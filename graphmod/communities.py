@@ -280,8 +280,8 @@ def _to_igraph(graph: Data) -> "igraph.Graph":
         raise ValueError("Leiden needs edge weights of at least 0; clamp them, or build the graph without compat")
     kept = weight > 0
     weight = weight[kept] / weight[kept].mean()
-    pairs = zip(first[kept].tolist(), second[kept].tolist(), strict=True)
-    return igraph.Graph(graph.num_nodes, pairs, edge_attrs={"weight": weight.tolist()})
+    first, second, weight = (part.cpu().numpy().tolist() for part in (first[kept], second[kept], weight))
+    return igraph.Graph(graph.num_nodes, zip(first, second, strict=True), edge_attrs={"weight": weight})
 
 
 @contextmanager
