@@ -136,8 +136,11 @@ def temporal_leiden(
         slices, leidenalg.RBConfigurationVertexPartition, interslice_weight=coupling,
         resolution_parameter=resolution, n_iterations=num_iterations, seed=seed,
     )  # fmt: skip
-    membership = torch.tensor(communities)
-    return _by_size(membership.flatten()).view_as(membership)
+    found = torch.tensor(communities)
+    # A heuristic: the communities of one layer held through all may be worth more, as they are for equal layers.
+    constant = [layer.expand_as(found) for layer in found.unique(dim=0)]
+    found = max([*constant, found], key=lambda one: _multislice(graphs, one, coupling, resolution))
+    return _by_size(found.flatten()).view_as(found)
 
 
 def resolution_profile(
@@ -258,6 +261,13 @@ def compare_communities(graph: Data, found: Tensor, labels: Tensor | None = None
         "num_singletons": int((table.sum(axis=0) == 1).sum()),
         "largest_community": int(table.sum(axis=0).max()),
     }
+
+
+def _multislice(graphs: Sequence[Data], found: Tensor, coupling: float, resolution: float) -> float:
+    """What `temporal_leiden` maximises."""
+    layers = zip(graphs, found, strict=True)
+    q = sum(float(modularity(graph, one.to(graph.edge_index.device), resolution=resolution)) for graph, one in layers)
+    return found.shape[1] * q + 2 * coupling * float((found[1:] == found[:-1]).sum())
 
 
 def _check(resolution: float, seed: int, num_iterations: int) -> None:

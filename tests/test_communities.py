@@ -21,7 +21,7 @@ from torch_geometric.data import Batch, Data
 from torch_geometric.utils import from_networkx
 
 from graphmod import knn_graph, modularity
-from graphmod.communities import compare_communities, leiden, resolution_profile, temporal_leiden
+from graphmod.communities import _multislice, compare_communities, leiden, resolution_profile, temporal_leiden
 
 FLAVORS = ["igraph", "leidenalg"]
 
@@ -232,6 +232,7 @@ def test_temporal_leiden_maximises_the_multislice_modularity(coupling: float) ->
     graphs = drifting()
     found = temporal_leiden(graphs, coupling=coupling, num_iterations=-1)
     value = multislice(graphs, found, coupling)
+    assert value == pytest.approx(_multislice(graphs, found, coupling, 1.0), rel=1e-6)
     alone = torch.stack([leiden(graph) for graph in graphs])
     assert value >= 0.99 * multislice(graphs, alone, coupling)  # Leiden is a heuristic; so is `alone`
     for labels in (*alone, torch.arange(120) % 4, torch.zeros(120, dtype=torch.int64)):
@@ -240,8 +241,9 @@ def test_temporal_leiden_maximises_the_multislice_modularity(coupling: float) ->
 
 def test_identical_layers_give_no_switches() -> None:
     for graph in (planted(n=200), drifting()[0], planted(n=150, inside=0.1, between=0.08)):
-        found = temporal_leiden([graph] * 4)
-        assert (found == found[0]).all()
+        for coupling in (0.01, 0.1, 1.0):
+            found = temporal_leiden([graph] * 4, coupling=coupling)
+            assert (found == found[0]).all()
 
 
 def test_coupling_decides_how_much_is_switched() -> None:
