@@ -19,7 +19,7 @@ def members(family: str) -> list[str]:
 
     Example:
         >>> members("graphmod.graphs")
-        ['knn', 'mutual_knn']
+        ['euclidean_knn', 'knn', 'mutual_knn']
     """
     path = importlib.import_module(family).__path__
     return sorted(module.name for module in pkgutil.iter_modules(path) if not module.name.startswith("_"))

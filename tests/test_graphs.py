@@ -15,6 +15,7 @@ from graphmod._family import member, members
 from graphmod.graphs import _topk, find_graph
 from graphmod.graphs._build import make_graph, neighbor_graph
 from graphmod.graphs._topk import nearest_neighbors
+from graphmod.graphs.euclidean_knn import euclidean_knn_graph
 from graphmod.graphs.knn import knn_graph
 from graphmod.graphs.mutual_knn import mutual_knn_graph
 
@@ -150,9 +151,39 @@ def test_scores_that_are_not_kept_are_computed_again(fast: list[bool], monkeypat
 
 def test_a_large_search_equals_float64_throughout() -> None:
     x = torch.randn(3000, 257, generator=torch.Generator().manual_seed(0)).relu()
-    fast, plain = nearest_neighbors(x, 10), _topk._search_all(x, x.double().norm(dim=1), 10, -torch.inf)
+    fast, plain = nearest_neighbors(x, 10), _topk._search_cosine(x, x.double().norm(dim=1), 10)
     assert torch.equal(fast[1], plain[1])
     torch.testing.assert_close(fast[0], plain[0], atol=2e-12, rtol=0)
+
+
+@pytest.mark.parametrize(("n", "d", "k"), [(40, 3, 5), (300, 50, 10), (1500, 20, 3)])
+def test_euclidean_is_scikit_learns(n: int, d: int, k: int) -> None:
+    x = 100 + torch.randn(n, d, generator=torch.Generator().manual_seed(0), dtype=torch.float64)  # far from the origin
+    similarity, index = nearest_neighbors(x, k, metric="euclidean")
+    distance, expected = NearestNeighbors(n_neighbors=k, algorithm="brute").fit(x.numpy()).kneighbors()
+    assert torch.equal(index, torch.from_numpy(expected))
+    torch.testing.assert_close(-similarity, torch.from_numpy(distance), rtol=1e-9, atol=1e-9)
+
+
+def test_euclidean_duplicates_ties_and_the_unknown() -> None:
+    x = torch.tensor([[1e4, 0.0], [1e4, 0.0], [1e4, 1.0], [1e4, -1.0], [0.0, 0.0]])
+    similarity, index = nearest_neighbors(x, 3, metric="euclidean")
+    assert index[:2].tolist() == [[1, 2, 3], [0, 2, 3]]
+    assert similarity[0].tolist() == pytest.approx([0, -1, -1], abs=1e-5)
+    assert nearest_neighbors(torch.tensor([[0.0], [1.0], [3.0]]), 1, metric="euclidean")[1].tolist() == [[1], [0], [1]]
+    with pytest.raises(ValueError, match="metric must be one of cosine, euclidean; got 'l1'"):
+        nearest_neighbors(x, 1, metric="l1")
+
+
+@pytest.mark.parametrize("metric", ["cosine", "euclidean"])
+def test_a_smaller_k_is_a_slice(metric: str) -> None:
+    for n in (100, 1500):  # by the plain form and by candidates
+        x = torch.randn(n, 8, generator=torch.Generator().manual_seed(0)).relu()
+        similarity, index = nearest_neighbors(x, 11, metric=metric)
+        for k in (1, 4, 10):
+            smaller = nearest_neighbors(x, k, metric=metric)
+            assert torch.equal(smaller[1], index[:, :k])
+            torch.testing.assert_close(smaller[0], similarity[:, :k], atol=1e-12, rtol=0)
 
 
 def test_duplicates_zero_rows_and_views() -> None:
@@ -345,3 +376,25 @@ def test_lu2022_keeps_negative_weights_and_loses_the_edges_of_lonely_samples() -
     assert published.compat == "lu2022"
     with pytest.raises(ValueError, match="compat must be None or 'lu2022'; got 'lu2021'"):
         knn_graph(x, 2, compat="lu2021")
+
+
+def test_euclidean_weights_by_hand() -> None:
+    x = torch.tensor([[0.0], [1.0], [3.0], [7.0]])
+    graph = euclidean_knn_graph(x, 2)
+    sigma = [3.0, 2.0, 3.0, 6.0]  # distance to the second neighbour
+    directed = torch.zeros(4, 4)
+    for i, neighbors in enumerate([(1, 2), (0, 2), (1, 0), (2, 1)]):
+        for j in neighbors:
+            directed[i, j] = float(torch.exp(-((x[i] - x[j]) ** 2) / (sigma[i] * sigma[j])))
+    matrix = torch.zeros(4, 4).index_put_(tuple(graph.edge_index), graph.edge_weight)
+    torch.testing.assert_close(matrix, (directed + directed.T) / 2)
+    scaled = euclidean_knn_graph(1000 * x, 2)
+    torch.testing.assert_close(scaled.edge_weight, graph.edge_weight)
+
+
+def test_euclidean_copies_weigh_one_and_nothing_is_nan() -> None:
+    x = torch.tensor([[0.0], [0.0], [0.0], [1.0], [2.0]])
+    graph = euclidean_knn_graph(x, 2)
+    assert graph.edge_weight.isfinite().all()
+    copies = (graph.edge_index < 3).all(dim=0)
+    assert (graph.edge_weight[copies] == 1).all()

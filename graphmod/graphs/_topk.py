@@ -1,15 +1,20 @@
-"""Exact nearest neighbours by cosine similarity: `Tensor [N, D] -> similarity [N, k], index [N, k]`.
+"""Exact nearest neighbours: `Tensor [N, D] -> similarity [N, k], index [N, k]`.
 
-The result is that of float64 products throughout. On a CPU with 16-bit instructions most of them are never taken: a
-16-bit product over one triangle, with a bound on its error, leaves a few pairs that may be neighbours, and only these
-are taken in float64. `make bench` compares it with its peers; on 2 threads with AVX-512 and bfloat16 it took 0.54 to
-0.69 of the time of `torch.mm(x, x.T)` alone (`benchmarks/results/neighbors.md`).
+The result is that of float64 products throughout. By cosine, on a CPU with 16-bit instructions, most of them are never
+taken: a 16-bit product over one triangle, with a bound on its error, leaves a few pairs that may be neighbours, and
+only these are taken in float64. `make bench` compares it with its peers; on 2 threads with AVX-512 and bfloat16 it took
+0.54 to 0.69 of the time of `torch.mm(x, x.T)` alone (`benchmarks/results/neighbors.md`).
 """
 
 import warnings
+from collections.abc import Callable
+from functools import partial
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
+
+Metric = Literal["cosine", "euclidean"]
 
 TIE = 2.0**-40
 """Similarities are rounded to multiples of this (1e-12), so that equal pairs of rows tie whatever the rounding."""
@@ -34,27 +39,34 @@ KEEP = 2**29
 
 
 def nearest_neighbors(
-    x: Tensor, k: int, *, self_similarity: float = -torch.inf, layer: str | None = None
+    x: Tensor,
+    k: int,
+    *,
+    metric: Metric = "cosine",
+    self_similarity: float = -torch.inf,
+    layer: str | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Finds for each row the k rows with the largest cosine similarity.
+    """Finds for each row the k rows with the largest cosine similarity, or the smallest Euclidean distance.
 
     The result is that of float64 products: it does not depend on chunks, number of threads or device, but for
-    similarities that differ by less than 1e-12, which count as equal. Equal similarities are ordered by index, the
-    smaller first. A row of zeros has similarity 0 to every row.
+    similarities that differ by less than 1e-12, which count as equal (squared distances: 1e-12 of the largest one from
+    the mean). Equal similarities are ordered by index, the smaller first. A row of zeros has cosine 0 to every row.
 
     Args:
         x: Features `[N, D]` of a floating type, on any device.
-        k: Neighbours of each row, 1 to N − 1.
+        k: Neighbours of each row, 1 to N − 1. The first columns of the result are those for any smaller k.
+        metric: `"cosine"` or `"euclidean"`.
         self_similarity: What a row's similarity to itself counts as; −inf keeps it from being its own neighbour.
         layer: The layer's name, for messages.
 
     Returns:
-        Similarities in [−1, 1], float64 `[N, k]`, each row falling; and row numbers, int64 `[N, k]`.
+        Similarities, float64 `[N, k]`, each row falling: cosines in [−1, 1], or distances with the sign turned, at most
+        0; and row numbers, int64 `[N, k]`.
 
     Raises:
         TypeError: If `x` is not a floating tensor, or k not an integer.
         ValueError: If `x` is not `[N, D]`, holds NaN or Inf, is zero everywhere or the same in every row; if k is not
-            in 1 … N − 1.
+            in 1 … N − 1; if the metric is unknown.
 
     Example:
         >>> x = torch.tensor([[1.0, 0.0], [2.0, 1.0], [0.0, 1.0]])
@@ -63,26 +75,40 @@ def nearest_neighbors(
     """
     _check(x, k, f"layer {layer!r}" if layer is not None else "x")
     x = x.detach()
+    if metric == "euclidean":
+        centred = x.double() - x.double().mean(dim=0)
+        square = centred.square().sum(dim=1)
+        similarity, index = _search_all(centred, k, self_similarity, partial(_negative_square, square))
+        return -(-similarity).sqrt(), index
+    if metric != "cosine":
+        raise ValueError(f"metric must be one of {', '.join(get_args(Metric))}; got {metric!r}")
     norm = torch.cat([part.double().norm(dim=1) for part in x.split(max(1, CHUNK // 8 // x.shape[1]))])
     if len(x) > SMALL and not x.is_cuda and self_similarity == -torch.inf and _has_bfloat16():
         pairs = _candidates(x, norm, k)
         if pairs is not None:
             return _search_pairs(x, norm, k, *pairs)
-    return _search_all(x, norm, k, self_similarity)
+    return _search_cosine(x, norm, k, self_similarity)
 
 
-def _search_all(x: Tensor, norm: Tensor, k: int, self_similarity: float) -> tuple[Tensor, Tensor]:
-    """The plain form: all similarities in float64, rows and features in chunks."""
-    similarity = norm.new_empty(len(x), k)
+def _search_cosine(x: Tensor, norm: Tensor, k: int, self_similarity: float = -torch.inf) -> tuple[Tensor, Tensor]:
+    """By cosine, float64 throughout."""
+    return _search_all(x, k, self_similarity, lambda product, rows: _cosine(product, norm[rows, None], norm))
+
+
+def _search_all(
+    x: Tensor, k: int, self_similarity: float, score: Callable[[Tensor, slice], Tensor]
+) -> tuple[Tensor, Tensor]:
+    """The plain form: the inner products of some rows with all, in float64 and in chunks, made scores and sorted."""
+    similarity = torch.empty(len(x), k, dtype=torch.float64, device=x.device)
     index = torch.empty(len(x), k, dtype=torch.int64, device=x.device)
     block = max(1, CHUNK // len(x))
     for start in range(0, len(x), block):
         rows = slice(start, start + block)
-        product = norm.new_zeros(len(norm[rows]), len(x))
+        product = similarity.new_zeros(len(x[rows]), len(x))
         for features in x.split(block, dim=1):
             features = features.double()
             product.addmm_(features[rows], features.T)
-        product = _cosine(product, norm[rows, None], norm)
+        product = score(product, rows)
         product.diagonal(start).fill_(self_similarity)
         similarity[rows], index[rows] = _largest(product, k)
     return similarity, index
@@ -196,6 +222,12 @@ def _centred(x: Tensor, norm: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
 def _cosine(product: Tensor, norm: Tensor, other: Tensor) -> Tensor:
     product.div_((norm * other).clamp_(min=torch.finfo(torch.float64).tiny))
     return product.clamp_(-1, 1).div_(TIE).round_().mul_(TIE)
+
+
+def _negative_square(square: Tensor, product: Tensor, rows: slice) -> Tensor:
+    """−‖x_i − x_j‖² of centred rows with the squares ‖x_i‖², rounded so that equal rows have distance 0."""
+    tie = TIE * square.max()
+    return product.mul_(2).sub_(square[rows, None]).sub_(square).div_(tie).round_().mul_(tie).clamp_(max=0)
 
 
 def _largest(values: Tensor, k: int) -> tuple[Tensor, Tensor]:
