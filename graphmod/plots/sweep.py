@@ -1,0 +1,47 @@
+"""Modularity curves side by side, one for each value of a setting."""
+
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from ._axes import name_layers, new_axes, width_of
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+
+def plot_sweep(table: pd.DataFrame, by: str, *, ax: "Axes | None" = None) -> "Axes":
+    """Draws the mean Q of each layer for every value of one setting, with a band from the lowest to the highest draw.
+
+    Args:
+        table: `layer`, `depth`, `modularity`, and the setting, such as a part of the table of `graphmod.ablation`.
+        by: The column of the setting.
+        ax: Where to draw; a new figure if None.
+
+    Returns:
+        The `Axes`.
+
+    Raises:
+        ValueError: If the table has no such column.
+
+    Example:
+        >>> table = pd.DataFrame({"layer": ["a", "b"], "depth": [1, 2], "k": [3, 3], "modularity": [0.1, 0.8]})
+        >>> plot_sweep(table, "k").get_ylabel()
+        'modularity Q'
+    """
+    import seaborn as sns
+
+    if by not in table:
+        raise ValueError(f"the table has no column {by!r}; it has {', '.join(table.columns)}")
+    curve = table.drop_duplicates("depth").sort_values("depth")
+    ax = new_axes(width_of(len(curve)))[0] if ax is None else ax
+    values = list(table[by].unique())
+    colors = sns.color_palette("viridis_r" if pd.api.types.is_numeric_dtype(table[by]) else "tab10", len(values))
+    for value, color in zip(values, colors, strict=True):
+        q = table[table[by] == value].groupby("depth").modularity.agg(["mean", "min", "max"])
+        ax.plot(q.index, q["mean"], "o-", markersize=4, color=color, label=str(value))
+        ax.fill_between(q.index, q["min"], q["max"], color=color, alpha=0.15, linewidth=0)
+    ax.legend(title=by.replace("_", " "), frameon=False)
+    name_layers(ax, curve)
+    ax.set_ylabel("modularity Q")
+    return ax
