@@ -1,0 +1,98 @@
+r"""Complexity: degradation and plateau grow with what a network has beyond what its task needs.
+
+Claim (Lu et al. 2022): degradation and plateau are related to the relative complexity of the model. For each network
+and data set: how many layers separate the classes, how many idle and how many mix them, by the repeats' own confidence
+interval, beside depth, parameters and accuracy. A network with random weights (`NAME=none`) is the control.
+
+    python -m analyses.complexity
+    python -m analyses.complexity --networks resnet20=resnet20.pt,resnet56=resnet56.pt --datasets folder:cifar10 \
+        --split train --num-samples 500 --repeats 10
+"""
+
+from pathlib import Path
+
+import pandas as pd
+import torch
+
+from graphmod.commandline import run
+from graphmod.curves import dynamic_graph, measure
+from graphmod.datasets import load
+from graphmod.models import build
+from graphmod.plots.grid import plot_grid
+from graphmod.pruning import PHASES, redundant_layers
+from graphmod.reports import result_folder, write_figure, write_settings, write_table
+from graphmod.samples import draw
+from graphmod.training import accuracy
+
+SMOKE = {"num_samples": 60, "repeats": 3}
+
+
+def main(
+    *,
+    networks: tuple[str, ...] = ("digits", "digits=none"),
+    datasets: tuple[str, ...] = ("digits",),
+    split: str = "test",
+    layers: tuple[str, ...] = ("blocks",),
+    k: int = 3,
+    num_samples: int = 200,
+    repeats: int = 5,
+    confidence: float = 0.95,
+    seed: int = 0,
+    device: str = "cuda" if torch.cuda.is_available() else "cpu",
+    out: Path = Path("results/complexity"),
+) -> pd.DataFrame:
+    """Runs the study and returns its table, a row for each network and data set.
+
+    Args:
+        networks: Models, NAME with the weights that come with it, NAME=FILE, or NAME=none for random weights.
+        datasets: digits, folder:PATH, torchvision:NAME or npz:PATH.
+        split: Part of the data sets.
+        layers: Names, globs, blocks or all.
+        k: Neighbours of each sample.
+        num_samples: Samples of one graph.
+        repeats: Disjoint stratified draws of so many samples, at least 2.
+        confidence: How often the interval of a layer's gain is to hold.
+        seed: Seed of the draws and of random weights.
+        device: Where the networks run and the graphs are built.
+        out: Folder of the result.
+    """
+    settings = dict(locals())
+    rows, curves = [], []
+    with result_folder(out) as folder:
+        for dataset in datasets:
+            samples = load(dataset, split=split, num_samples=num_samples * repeats, seed=seed)
+            draws = draw(samples.labels, num_samples, repeats, seed=seed)
+            for entry in networks:
+                name, _, weights = entry.partition("=")
+                file = None if weights == "none" else weights or "default"
+                torch.manual_seed(seed)
+                network = build(name, num_classes=len(samples.classes), weights=file, device=device)
+                graphs = [
+                    dynamic_graph(network, samples.images[part], samples.labels[part], layers, k=k, title=entry)
+                    for part in draws
+                ]
+                curve = redundant_layers(measure(graphs), confidence=confidence)
+                label = name + (", random weights" if file is None else "")
+                curves.append(curve.assign(network=label, dataset=dataset))
+                q = curve.modularity
+                rows.append(
+                    {
+                        "network": label, "dataset": dataset, "num_layers": len(curve),
+                        "num_parameters": sum(parameter.numel() for parameter in network.parameters()),
+                        "accuracy": accuracy(network, samples.images, samples.labels),
+                        **{phase: int((curve.phase == phase).sum()) for phase in PHASES},
+                        "first_q": q.iloc[0], "lowest_q": q.min(), "last_q": q.iloc[-1],
+                    }
+                )  # fmt: skip
+        table, curve = pd.DataFrame(rows), pd.concat(curves, ignore_index=True)
+        write_table(folder / "table.csv", table)
+        write_table(folder / "curves.csv", curve)
+        write_figure(folder / "figure.png", plot_grid(curve))
+        write_settings(folder, settings)
+    print(table.round(3).to_string(index=False))
+    print(f"\nTables, figure and settings are in {out}")
+    return table
+
+
+if __name__ == "__main__":
+    run(main)

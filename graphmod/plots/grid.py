@@ -1,0 +1,56 @@
+"""Modularity curves of several networks and data sets as small multiples."""
+
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from ._axes import new_axes
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+SHADES = {"plateau": "0.88", "degradation": "#f6cfc4"}
+"""The background of layers that add nothing, and of layers that mix the classes."""
+
+
+def plot_grid(table: pd.DataFrame) -> "Axes":
+    """Draws a curve for each network (columns) and data set (rows), on one scale, its idle layers shaded.
+
+    Args:
+        table: `network`, `dataset`, `depth`, `modularity` and `phase`, such as the tables of
+            `graphmod.pruning.redundant_layers` one under the other.
+
+    Returns:
+        The first `Axes`.
+
+    Example:
+        >>> table = pd.DataFrame({"network": "vgg11", "dataset": "digits", "depth": [1, 2], "modularity": [0.1, 0.8]})
+        >>> plot_grid(table.assign(phase=[None, "separation"])).get_title()
+        'vgg11, digits'
+    """
+    from matplotlib.patches import Patch
+
+    networks, datasets = list(table.network.unique()), list(table.dataset.unique())
+    axes = new_axes(1.5 + 2.6 * len(networks), 0.8 + 2.1 * len(datasets), len(datasets), len(networks))
+    low, high = min(0.0, table.modularity.min()), table.modularity.max()
+    shown: set[str] = set()
+    for place, ax in enumerate(axes):
+        dataset, network = datasets[place // len(networks)], networks[place % len(networks)]
+        curve = table[(table.network == network) & (table.dataset == dataset)]
+        for phase, shade in SHADES.items():
+            for depth in curve.depth[curve.phase == phase]:
+                ax.axvspan(depth - 1, depth, color=shade, linewidth=0)
+                shown.add(phase)
+        ax.plot(curve.depth, curve.modularity, "o-", markersize=3)
+        ax.set_title(f"{network}, {dataset}", fontsize="medium")
+        ax.set_ylim(low - 0.03, high + 0.05)
+        ax.grid(visible=False)
+        if place >= len(axes) - len(networks):
+            ax.set_xlabel("layer")
+        if place % len(networks) == 0:
+            ax.set_ylabel("modularity Q")
+    if shown:
+        axes[0].legend(
+            handles=[Patch(color=SHADES[name], label=name) for name in SHADES if name in shown], frameon=False
+        )
+    return axes[0]
