@@ -18,6 +18,7 @@ from graphmod.commandline import run
 from graphmod.curves import dynamic_graph, measure
 from graphmod.datasets import load
 from graphmod.models import build
+from graphmod.models import networks as named
 from graphmod.plots.grid import plot_grid
 from graphmod.pruning import PHASES, redundant_layers
 from graphmod.reports import result_folder, write_figure, write_settings, write_table
@@ -57,22 +58,18 @@ def main(
         out: Folder of the result.
     """
     settings = dict(locals())
-    rows, curves = [], []
+    rows, curves, entries = [], [], named(networks)
     with result_folder(out) as folder:
         for dataset in datasets:
             samples = load(dataset, split=split, num_samples=num_samples * repeats, seed=seed)
             draws = draw(samples.labels, num_samples, repeats, seed=seed)
-            for entry in networks:
-                name, _, weights = entry.partition("=")
-                file = None if weights == "none" else weights or "default"
-                torch.manual_seed(seed)
-                network = build(name, num_classes=len(samples.classes), weights=file, device=device)
+            for label, (name, weights) in entries.items():
+                network = build(name, num_classes=len(samples.classes), weights=weights, device=device, seed=seed)
                 graphs = [
-                    dynamic_graph(network, samples.images[part], samples.labels[part], layers, k=k, title=entry)
+                    dynamic_graph(network, samples.images[part], samples.labels[part], layers, k=k, title=label)
                     for part in draws
                 ]
                 curve = redundant_layers(measure(graphs), confidence=confidence)
-                label = name + (", random weights" if file is None else "")
                 curves.append(curve.assign(network=label, dataset=dataset))
                 q = curve.modularity
                 rows.append(

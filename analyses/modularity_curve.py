@@ -18,7 +18,8 @@ from graphmod.commandline import run
 from graphmod.curves import dynamic_graph, measure, published_curve, summarize
 from graphmod.datasets import load
 from graphmod.graphs import find_graph
-from graphmod.models import build
+from graphmod.graphs._dynamic import DynamicGraph
+from graphmod.models import build, networks
 from graphmod.plots.curve import plot_curve
 from graphmod.reports import result_folder, write_figure, write_settings, write_table
 from graphmod.samples import draw
@@ -44,6 +45,8 @@ def main(
     seed: int = 0,
     batch_size: int = 256,
     device: str = "cuda" if torch.cuda.is_available() else "cpu",
+    compare: tuple[str, ...] = (),
+    shuffled: bool = False,
     published: tuple[str, ...] = (),
     out: Path = Path("results/modularity_curve"),
 ) -> pd.DataFrame:
@@ -66,6 +69,8 @@ def main(
         seed: Seed of the draws.
         batch_size: Samples in one forward pass.
         device: Where the network runs and the graphs are built.
+        compare: Networks to draw beside, NAME with the weights that come with it, NAME=FILE, or NAME=none (random).
+        shuffled: Draws beside what shuffled labels give on the same graphs.
         published: Curves of Lu et al. 2022 on CIFAR-10 to draw beside, such as ResNet18.
         out: Folder of the result.
     """
@@ -75,23 +80,31 @@ def main(
             dataset, split=split, num_samples=num_samples * repeats, order=order, seed=seed,
             image_size=image_size, download=download,
         )  # fmt: skip
-        network = build(model, num_classes=num_classes or len(samples.classes), weights=weights, device=device)
         draws = draw(samples.labels, num_samples, repeats, order=order, seed=seed)
-        graphs = [
-            dynamic_graph(
-                network, samples.images[rows], samples.labels[rows], layers,
-                graph=find_graph(graph), k=k, batch_size=batch_size, title=f"repeat {i + 1}/{repeats}",
-            )
-            for i, rows in enumerate(draws)
-        ]  # fmt: skip
-        values = measure(graphs)
-        curve = summarize(values)
+        graphs: dict[str, list[DynamicGraph]] = {}
+        for name, (kind, file) in {model: (model, weights), **networks(compare)}.items():
+            outputs = num_classes or len(samples.classes)
+            network = build(kind, num_classes=outputs, weights=file, device=device, seed=seed)
+            graphs[name] = [
+                dynamic_graph(
+                    network, samples.images[rows], samples.labels[rows], layers,
+                    graph=find_graph(graph), k=k, batch_size=batch_size, title=f"{name} {i + 1}/{repeats}",
+                )
+                for i, rows in enumerate(draws)
+            ]  # fmt: skip
+        if shuffled:
+            graphs["shuffled labels"] = [repeat.shuffled(seed) for repeat in graphs[model]]
+        measured = {name: measure(repeated) for name, repeated in graphs.items()}
+        curves = {name: summarize(values) for name, values in measured.items()}
+        curve = curves.pop(model)
 
         write_table(folder / "table.csv", curve)
-        write_table(folder / "repeats.csv", values)
-        others = {name: published_curve(name) for name in published}
-        write_figure(folder / "figure.png", plot_curve(curve, label=model, published=others))
-        for i, repeat in enumerate(graphs):
+        write_table(folder / "repeats.csv", measured[model])
+        for name, other in curves.items():
+            write_table(folder / f"beside/{name}.csv", other)
+        beside = curves | {name: published_curve(name) for name in published}
+        write_figure(folder / "figure.png", plot_curve(curve, label=model, beside=beside))
+        for i, repeat in enumerate(graphs[model]):
             repeat.save(folder / f"graphs/repeat{i}.safetensors")
         write_settings(folder, settings, samples=[[samples.ids[row] for row in rows.tolist()] for rows in draws])
     print(curve[["layer", "modularity", "modularity_std", "overlap", "expected", "normalized"]].round(4).to_string())

@@ -61,8 +61,7 @@ def main(
     with result_folder(out) as folder:
         splits = [load(dataset, split=name, image_size=image_size, download=download) for name in ("train", "test")]
         data, test = splits
-        torch.manual_seed(seed)
-        network = build(model, num_classes=len(data.classes), device=device)
+        network = build(model, num_classes=len(data.classes), device=device, seed=seed)
         table = pd.DataFrame(
             train(
                 network, data.images, data.labels, epochs=epochs, batch_size=batch_size, lr=lr,

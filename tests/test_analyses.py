@@ -76,6 +76,42 @@ def test_modularity_curve_of_the_embedded_digits(tmp_path: Path) -> None:
     assert random.modularity.iloc[-1] < table.modularity.iloc[-1] - 0.05
 
 
+def test_modularity_curve_with_networks_and_labels_beside(tmp_path: Path) -> None:
+    from analyses.modularity_curve import SMOKE, main
+
+    plain = main(**SMOKE, out=tmp_path / "a")
+    table = main(**SMOKE, compare=("digits=none",), shuffled=True, out=tmp_path / "b")
+    pd.testing.assert_frame_equal(table, plain)
+    random = pd.read_csv(tmp_path / "b/beside/digits random.csv")
+    assert random.modularity.iloc[-1] < table.modularity.iloc[-1] - 0.05
+    assert pd.read_csv(tmp_path / "b/beside/shuffled labels.csv").modularity.abs().max() < 0.3
+    with pytest.raises(ValueError, match="there are two networks"):
+        main(**SMOKE, compare=("digits=a.pt", "digits=b.pt"), out=tmp_path / "c")
+
+
+def test_complexity_counts_the_phases_of_its_curves(tmp_path: Path) -> None:
+    from analyses.complexity import SMOKE, main
+
+    table = main(**SMOKE, out=tmp_path / "a").set_index("network")
+    curves = pd.read_csv(tmp_path / "a/curves.csv")
+    assert (table.separation + table.plateau + table.degradation + 1 == table.num_layers).all()
+    assert table.last_q["digits"] > table.last_q["digits random"] + 0.05
+    assert table.accuracy["digits"] > 0.9 > 0.4 > table.accuracy["digits random"]
+    counted = curves[curves.network == "digits random"].phase.value_counts()
+    assert counted.get("degradation", 0) == table.degradation["digits random"]
+
+
+def test_ablation_tells_how_stable_the_order_is(tmp_path: Path) -> None:
+    from analyses.ablation import SMOKE, main
+
+    main(**SMOKE, out=tmp_path / "a")
+    stability = pd.read_csv(tmp_path / "a/stability.csv")
+    assert len(stability) == 2 * 2 * 2 * 3 * 2
+    assert stability.spearman.max() == 1
+    figures = {"figure.png", "num_samples.png", "metric.png", "symmetrize.png", "weight.png"}
+    assert {path.name for path in (tmp_path / "a").glob("*.png")} == figures
+
+
 def test_communities_and_its_tables_agree(tmp_path: Path) -> None:
     from analyses.communities import SMOKE, main
 

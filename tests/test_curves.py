@@ -270,6 +270,18 @@ def test_saving_keeps_who_chose_whom(separated, tmp_path: Path) -> None:
     assert all("edge_chosen" not in graph for graph in DynamicGraph.load(tmp_path / "older.safetensors").values())
 
 
+def test_shuffled_labels_are_chance_and_the_same_in_every_layer(separated) -> None:
+    graphs = dynamic_graph(*separated, "layers.*")
+    before = graphs.y.clone()
+    shuffled = graphs.shuffled(seed=3)
+    assert torch.equal(graphs.y, before)
+    assert torch.equal(shuffled.y.sort().values, before.sort().values)
+    assert torch.equal(shuffled.y, graphs.shuffled(seed=3).y)
+    assert not torch.equal(shuffled.y, graphs.shuffled(seed=4).y)
+    q = measure(shuffled).query("metric == 'modularity'").value
+    assert q.abs().max() < 0.15 < measure(graphs).query("metric == 'modularity'").value.max()
+
+
 def test_rank_correlation_is_scipys() -> None:
     generator = np.random.default_rng(0)
     curve = pd.DataFrame(generator.random((9, 3)), columns=["modularity", "ami", "purity"])

@@ -10,7 +10,7 @@ from torch import nn
 from graphmod import layer_activations, layer_names
 from graphmod._family import members
 from graphmod.datasets import load
-from graphmod.models import build, load_weights, save_weights
+from graphmod.models import build, load_weights, networks, save_weights
 from graphmod.training import accuracy
 
 FAMILY = members("graphmod.models")
@@ -174,3 +174,18 @@ def test_unknown_devices() -> None:
     for device in ("abacus", "cuda:99"):
         with pytest.raises(ValueError, match=f"device '{device}' cannot be used: "):
             build("digits", device=device)
+
+
+def test_random_weights_follow_their_seed_and_leave_torchs_generator_alone() -> None:
+    state = torch.get_rng_state()
+    weights = [build("digits", seed=seed).state_dict() for seed in (0, 0, 1)]
+    assert torch.equal(torch.get_rng_state(), state)
+    first, again, other = (torch.cat([value.flatten() for value in one.values() if value.dim() > 1]) for one in weights)
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
+def test_two_networks_of_one_name() -> None:
+    assert networks([]) == {}
+    with pytest.raises(ValueError, match="there are two networks 'digits'; name each of them once"):
+        networks(["digits", "digits=file.pt"])

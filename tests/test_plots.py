@@ -54,8 +54,8 @@ def test_no_band_for_a_single_repeat() -> None:
     assert not plot_curve(curve(std=np.nan)).collections
 
 
-def test_published_curves_are_stretched_from_first_to_last_layer() -> None:
-    ax = plot_curve(curve(), published={"ResNet18": published_curve("ResNet18")})
+def test_curves_beside_are_stretched_from_first_to_last_layer() -> None:
+    ax = plot_curve(curve(), beside={"ResNet18": published_curve("ResNet18")})
     dashed = ax.lines[-1]
     assert dashed.get_linestyle() == "--"
     assert (dashed.get_xdata()[0], dashed.get_xdata()[-1], len(dashed.get_xdata())) == (1, 5, 9)

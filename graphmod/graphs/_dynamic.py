@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping
+from copy import copy
 from pathlib import Path
 
 import torch
@@ -61,6 +62,19 @@ class DynamicGraph(Mapping[str, Data]):
         """Labels of the samples, int64 `[N]`."""
         labels: Tensor = next(iter(self._graphs.values())).y
         return labels
+
+    def shuffled(self, seed: int = 0) -> "DynamicGraph":
+        """Returns the same graphs with their labels shuffled, the same way in every layer: what Q is by chance.
+
+        Args:
+            seed: Seed of the shuffle.
+        """
+        order = torch.randperm(len(self.y), generator=torch.Generator().manual_seed(seed))
+        y = self.y[order.to(self.y.device)]
+        graphs = {layer: copy(graph) for layer, graph in self.items()}
+        for graph in graphs.values():
+            graph.y = y
+        return DynamicGraph(graphs)
 
     def save(self, path: str | Path) -> None:
         """Writes all graphs to one safetensors file; edges, weights and labels, not the features `x`.

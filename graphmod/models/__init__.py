@@ -17,7 +17,33 @@ from .._family import member, members
 from .._names import unknown
 from ._weights import load_weights, save_weights
 
-__all__ = ["build", "load_weights", "save_weights"]
+__all__ = ["build", "load_weights", "networks", "save_weights"]
+
+
+def networks(entries: Sequence[str]) -> dict[str, tuple[str, str | None]]:
+    """Reads networks as they are named on a command line, for `build(name, weights=weights)`.
+
+    Args:
+        entries: `"NAME"`, with the weights that come with it; `"NAME=FILE"`; or `"NAME=none"` for random weights.
+
+    Returns:
+        Name and weights by a label for tables and legends.
+
+    Raises:
+        ValueError: If two entries have one label.
+
+    Example:
+        >>> networks(["digits", "vgg11=vgg11.pt", "vgg11=none"])
+        {'digits': ('digits', 'default'), 'vgg11': ('vgg11', 'vgg11.pt'), 'vgg11 random': ('vgg11', None)}
+    """
+    found: dict[str, tuple[str, str | None]] = {}
+    for entry in entries:
+        name, _, weights = entry.partition("=")
+        label = f"{name} random" if weights == "none" else name
+        if label in found:
+            raise ValueError(f"there are two networks {label!r}; name each of them once")
+        found[label] = name, None if weights == "none" else weights or "default"
+    return found
 
 
 def build(
@@ -28,6 +54,7 @@ def build(
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
     device: str | torch.device | None = None,
+    seed: int = 0,
 ) -> nn.Module:
     """Builds a network by name.
 
@@ -40,6 +67,7 @@ def build(
         mean: Mean of each channel, of images in [0, 1], that the weights were trained with; the model's own if None.
         std: Standard deviation of each channel, likewise.
         device: Where the model is put; where torch puts new tensors if None.
+        seed: Seed of random weights; torch's own generator is left as it was.
 
     Returns:
         A module in evaluation mode that takes images `[N, C, H, W]` in [0, 1] and returns logits `[N, num_classes]`.
@@ -55,13 +83,15 @@ def build(
     options: dict[str, Any] = {} if mean is None else {"mean": tuple(mean)}
     options |= {} if std is None else {"std": tuple(std)}
     kind, _, rest = name.partition(":")
-    if kind == "torchvision" and rest:
-        from ._torchvision import torchvision_model
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        if kind == "torchvision" and rest:
+            from ._torchvision import torchvision_model
 
-        model = torchvision_model(rest, num_classes, pretrained=weights == "default", **options)
-        weights = None if weights == "default" else weights
-    else:
-        model = _from_family(name)(num_classes, **options)
+            model = torchvision_model(rest, num_classes, pretrained=weights == "default", **options)
+            weights = None if weights == "default" else weights
+        else:
+            model = _from_family(name)(num_classes, **options)
     if weights == "default":
         weights = Path(str(resources.files("graphmod.data") / f"{name}.safetensors"))
         if not weights.is_file():

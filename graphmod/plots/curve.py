@@ -17,7 +17,7 @@ def plot_curve(
     *,
     metric: str = "modularity",
     label: str | None = None,
-    published: Mapping[str, pd.DataFrame] | None = None,
+    beside: Mapping[str, pd.DataFrame] | None = None,
     ax: "Axes | None" = None,
 ) -> "Axes":
     """Draws a modularity curve: the mean over repeats at each layer, with a band of one standard deviation.
@@ -28,7 +28,7 @@ def plot_curve(
         curve: A table of `graphmod.modularity_curve`: `layer`, `depth`, the metric and its `_std`.
         metric: The column to draw.
         label: Name of the curve in the legend.
-        published: Curves to compare with (`depth`, `modularity`) by name, drawn dashed; a network of another depth is
+        beside: Curves to compare with (`depth`, `modularity`) by name, drawn dashed; a network of another depth is
             stretched from first layer to last.
         ax: Where to draw; a new figure if None.
 
@@ -57,8 +57,8 @@ def plot_curve(
         ax.fill_between(
             curve.depth, curve[metric] - std, curve[metric] + std, color=color, alpha=0.2, linewidth=0, zorder=2
         )
-    shades = sns.color_palette("flare", len(published or {}))
-    for shade, (name, other) in zip(shades, (published or {}).items(), strict=True):
+    shades = sns.color_palette("flare", len(beside or {}))
+    for shade, (name, other) in zip(shades, (beside or {}).items(), strict=True):
         stretched = np.linspace(curve.depth.min(), curve.depth.max(), len(other))
         ax.plot(stretched, other.modularity, "--", color=shade, linewidth=1.2, label=name)
     if ax.get_legend_handles_labels()[0]:
