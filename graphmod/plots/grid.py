@@ -26,7 +26,7 @@ def plot_grid(table: pd.DataFrame) -> "Axes":
     Example:
         >>> table = pd.DataFrame({"network": "vgg11", "dataset": "digits", "depth": [1, 2], "modularity": [0.1, 0.8]})
         >>> plot_grid(table.assign(phase=[None, "separation"])).get_title()
-        'vgg11, digits'
+        'vgg11'
     """
     from matplotlib.patches import Patch
 
@@ -42,7 +42,7 @@ def plot_grid(table: pd.DataFrame) -> "Axes":
                 ax.axvspan(depth - 1, depth, color=shade, linewidth=0)
                 shown.add(phase)
         ax.plot(curve.depth, curve.modularity, "o-", markersize=3)
-        ax.set_title(f"{network}, {dataset}", fontsize="medium")
+        ax.set_title(f"{network}\n{dataset}" if len(datasets) > 1 else network, fontsize="medium")
         ax.set_ylim(low - 0.03, high + 0.05)
         ax.grid(visible=False)
         if place >= len(axes) - len(networks):
