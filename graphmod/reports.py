@@ -1,5 +1,6 @@
 """Results on disk: a folder that is complete or absent, with its table, its figure, and how it came to be."""
 
+import base64
 import importlib.metadata
 import json
 import os
@@ -10,6 +11,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +24,16 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 SETTINGS = "settings.json"
+STYLE = """
+body { font: 16px/1.5 system-ui, sans-serif; color: #222; max-width: 70rem; margin: 2rem auto; padding: 0 1rem }
+h2 { border-top: 1px solid #ddd; padding-top: 1.5rem; text-transform: capitalize }
+img { display: block; max-width: 100%; max-height: 44rem; margin: 1rem 0 }
+details { overflow-x: auto; margin: .5rem 0 }
+summary { cursor: pointer; color: #555 }
+table { border-collapse: collapse; font-size: .8rem; font-variant-numeric: tabular-nums }
+td, th { padding: .15rem .6rem; text-align: right; border-bottom: 1px solid #eee }
+pre { font-size: .75rem; white-space: pre-wrap; overflow-wrap: anywhere }
+"""
 PACKAGES = ("graphmod", "torch", "torchvision", "torch-geometric", "torch-scatter", "igraph", "numpy", "pandas")
 
 
@@ -95,6 +107,53 @@ def write_settings(folder: str | Path, settings: Mapping[str, Any], **more: Any)
     entries = [f"  {json.dumps(key)}: {_compact(value)}" for key, value in content.items()]
     with atomic_file(Path(folder) / SETTINGS) as temporary:
         temporary.write_text("{\n" + ",\n".join(entries) + "\n}\n")
+
+
+def write_report(path: str | Path, title: str, studies: Mapping[str, str], *, rows: int = 30) -> None:
+    """Writes one HTML page with the figures, tables and settings of several results; it needs no network and no files.
+
+    Args:
+        path: The page; the results are the folders beside it.
+        title: Its heading.
+        studies: The text of each study (Markdown is not read) by the name of its folder, in order.
+        rows: Rows of a table that are shown; the page says how many there are.
+
+    Raises:
+        FileNotFoundError: If a folder holds no result.
+
+    Example:
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> write_table(folder / "study/table.csv", pd.DataFrame({"q": [0.5]}))
+        >>> write_settings(folder / "study", {"k": 3})
+        >>> write_report(folder / "report.html", "A network", {"study": "What was measured."})
+        >>> "What was measured." in (folder / "report.html").read_text()
+        True
+    """
+    path, parts = Path(path), []
+    for name, text in studies.items():
+        folder = path.parent / name
+        if not (folder / SETTINGS).is_file():
+            raise FileNotFoundError(f"there is no result in {folder}")
+        parts.append(f'<section id="{escape(name)}"><h2>{escape(name.replace("_", " "))}</h2>')
+        parts += [f"<p>{escape(paragraph)}</p>" for paragraph in text.split("\n\n") if paragraph.strip()]
+        for figure in sorted(folder.glob("*.png"), key=lambda one: (one.stem != "figure", one.stem)):
+            data = base64.b64encode(figure.read_bytes()).decode()
+            parts.append(f'<img alt="{escape(name)}: {escape(figure.stem)}" src="data:image/png;base64,{data}">')
+        for table in sorted(folder.glob("*.csv"), key=lambda one: (one.stem != "table", one.stem)):
+            content = pd.read_csv(table)
+            shown = content.head(rows).to_html(index=False, float_format="{:.4g}".format, border=0, na_rep="")
+            count = f"{len(content)} rows" + (f", the first {rows}" if len(content) > rows else "")
+            opened = " open" if table.stem == "table" else ""
+            parts.append(f"<details{opened}><summary>{escape(table.name)}: {count}</summary>{shown}</details>")
+        settings = escape((folder / SETTINGS).read_text()[:20_000])
+        parts.append(f"<details><summary>{SETTINGS}</summary><pre>{settings}</pre></details></section>")
+    links = " · ".join(f'<a href="#{escape(name)}">{escape(name.replace("_", " "))}</a>' for name in studies)
+    with atomic_file(path) as temporary:
+        temporary.write_text(
+            f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{escape(title)}</title>'
+            f'<meta name="viewport" content="width=device-width"><style>{STYLE}</style>'
+            f"<h1>{escape(title)}</h1><nav>{links}</nav>{''.join(parts)}</html>\n"
+        )
 
 
 def environment() -> dict[str, Any]:

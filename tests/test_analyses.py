@@ -77,6 +77,21 @@ def test_modularity_curve_of_the_embedded_digits(tmp_path: Path) -> None:
     assert random.modularity.iloc[-1] < table.modularity.iloc[-1] - 0.05
 
 
+def test_all_runs_the_studies_as_they_run_alone(tmp_path: Path) -> None:
+    from analyses import modularity_curve
+    from analyses.all import SMOKE, STUDIES, main
+
+    assert set(STUDIES) <= set(members("analyses"))
+    table = main(**SMOKE, out=tmp_path / "a")
+    assert table.study.tolist() == ["modularity_curve", "metrics"]
+    alone = modularity_curve.main(num_samples=60, repeats=2, out=tmp_path / "b")
+    pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "a/modularity_curve/table.csv"), alone)
+    assert "Metrics: why modularity" in (tmp_path / "a/report.html").read_text()
+    for wrong in ((), ("train",), ("curves",)):
+        with pytest.raises(ValueError, match="studies must be one or more of ablation, .*; got (none|train|curves)"):
+            main(studies=wrong, out=tmp_path / "c")
+
+
 def test_modularity_curve_with_networks_and_labels_beside(tmp_path: Path) -> None:
     from analyses.modularity_curve import SMOKE, main
 

@@ -11,9 +11,21 @@ ROOT = Path(__file__).resolve().parents[1]
 # Each rank may import from the ranks above it in this list; a family is one stage, its members know only its private files.
 RANKS = [
     {"_quiet", "_files", "_family", "_names", "_layers", "samples", "data"},
-    {"activations", "graphs", "metrics", "models", "datasets", "training", "plots", "reports", "commandline"},
-    {"communities", "mixing", "significance", "trajectories"},
-    {"curves"},
+    {
+        "activations",
+        "graphs",
+        "metrics",
+        "models",
+        "datasets",
+        "training",
+        "plots",
+        "pruning",
+        "reports",
+        "commandline",
+    },
+    {"communities", "mixing", "significance", "similarity", "trajectories"},
+    {"ablation", "curves"},
+    {"tracking"},
     {"__init__"},
     {"analyses"},
 ]
@@ -116,7 +128,7 @@ def test_a_study_is_one_function_without_arithmetic_on_tensors(path: Path) -> No
 
 
 def test_every_file_has_its_test() -> None:
-    stages = {name for rank in RANKS[1:4] for name in rank} | {"samples"}
+    stages = {name for rank in RANKS[1:5] for name in rank} | {"samples"}
     tests = {path.stem.removeprefix("test_") for path in (ROOT / "tests").glob("test_*.py")}
     assert stages <= tests
 

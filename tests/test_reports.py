@@ -1,11 +1,13 @@
 """A result folder is complete or absent, whatever happens."""
 
+import base64
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
+from html.parser import HTMLParser
 from pathlib import Path
 
 import pandas as pd
@@ -13,7 +15,7 @@ import pytest
 
 from graphmod._files import atomic_file
 from graphmod.plots.curve import plot_curve
-from graphmod.reports import result_folder, write_figure, write_settings, write_table
+from graphmod.reports import result_folder, write_figure, write_report, write_settings, write_table
 
 
 def write_result(out: Path, value: int = 1) -> None:
@@ -112,3 +114,47 @@ def test_ctrl_c_leaves_nothing(which: signal.Signals, tmp_path: Path) -> None:
     assert process.returncode == 130
     assert message.strip().endswith("stopped; nothing was written")
     assert not list(tmp_path.iterdir())
+
+
+class Page(HTMLParser):
+    """What a page says and what it loads."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.sources: list[str] = []
+        self.words: list[str] = []
+        self.open: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.sources += [value or "" for name, value in attrs if name in ("src", "href")]
+        if tag not in ("meta", "img"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.words.append(data)
+
+
+def test_a_report_holds_all_and_needs_nothing(tmp_path: Path) -> None:
+    curve = pd.DataFrame({"layer": ["a", "b"], "depth": [1, 2], "modularity": [0.1, 0.8]})
+    for name in ("curve", "two_words"):
+        write_table(tmp_path / name / "table.csv", pd.DataFrame({"layer": ["<b>fc"] * 40, "q": 0.123456789}))
+        write_figure(tmp_path / name / "figure.png", plot_curve(curve))
+        write_settings(tmp_path / name, {"k": 3, "name": "</pre><script>"})
+    write_report(tmp_path / "report.html", "A & B", {"curve": "First <i>.\n\nSecond.", "two_words": "Third."})
+    page = Page((tmp_path / "report.html").read_text())
+    assert not page.open
+    assert [source.split(",")[0] for source in page.sources] == [
+        "#curve", "#two_words", "data:image/png;base64", "data:image/png;base64",
+    ]  # fmt: skip
+    image = base64.b64decode(page.sources[2].split(",")[1])
+    assert image == (tmp_path / "curve/figure.png").read_bytes()
+    words = " ".join(page.words)
+    for text in ("A & B", "First <i>.", "Third.", "<b>fc", "0.1235", "40 rows, the first 30", "</pre><script>"):
+        assert text in words
+    with pytest.raises(FileNotFoundError, match="there is no result in .*missing"):
+        write_report(tmp_path / "report.html", "A", {"missing": ""})
+    assert Page((tmp_path / "report.html").read_text()).words == page.words

@@ -1,0 +1,95 @@
+r"""All: every study of one network and data set, and one page with what they found.
+
+The page `report.html` holds the figures, tables and settings of all of them, and needs no files beside it.
+
+    python -m analyses.all
+    python -m analyses.all --model resnet20 --weights resnet20.pt --dataset folder:cifar10 --num-samples 200
+"""
+
+import contextlib
+import importlib
+import inspect
+import io
+import shutil
+import time
+from pathlib import Path
+from typing import Literal
+
+import pandas as pd
+import torch
+from tqdm.auto import tqdm
+
+from graphmod._family import members
+from graphmod.commandline import run
+from graphmod.reports import result_folder, write_report, write_settings, write_table
+
+SMOKE = {"studies": ("modularity_curve", "metrics"), "num_samples": 60, "repeats": 2}
+OTHERS = {"all", "complexity", "train", "training_dynamics"}  # of several networks, or of a training
+STUDIES = tuple(study for study in members("analyses") if study not in OTHERS)
+
+
+def main(
+    *,
+    studies: tuple[str, ...] = STUDIES,
+    model: str = "digits",
+    weights: str | None = "default",
+    dataset: str = "digits",
+    split: str = "test",
+    layers: tuple[str, ...] = ("blocks",),
+    k: int = 3,
+    num_samples: int = 200,
+    repeats: int = 5,
+    order: Literal["stratified", "file"] = "stratified",
+    seed: int = 0,
+    device: str = "cuda" if torch.cuda.is_available() else "cpu",
+    out: Path = Path("results/all"),
+) -> pd.DataFrame:
+    """Runs the studies and returns a table of them.
+
+    A study takes of these settings those that it has; the others are its own defaults, see its settings.json.
+
+    Args:
+        studies: Names of studies, in the order of the page.
+        model: digits, resnet20 (32, 44, 56, 110; 18, 34, 50, 101, 152), vgg11 (13, 16, 19), or torchvision:NAME.
+        weights: A file, or those that come with the model, or none for random ones.
+        dataset: digits, folder:PATH, torchvision:NAME or npz:PATH.
+        split: Part of the data set.
+        layers: Names, globs, blocks or all.
+        k: Neighbours of each sample.
+        num_samples: Samples of one graph.
+        repeats: Disjoint draws of so many samples.
+        order: How they are drawn; the published protocol is file.
+        seed: Seed of the draws.
+        device: Where the network runs and the graphs are built.
+        out: Folder of the results, one inside it for each study.
+    """
+    settings = dict(locals())
+    if not studies or set(studies) - set(STUDIES):
+        raise ValueError(f"studies must be one or more of {', '.join(STUDIES)}; got {', '.join(studies) or 'none'}")
+    rows, texts = [], {}
+    with result_folder(out) as folder:
+        for name in tqdm(studies, unit="study", leave=False, disable=None):
+            study = importlib.import_module(f"analyses.{name}")
+            own = inspect.signature(study.main).parameters
+            shared = {key: settings[key] for key in own if key in settings and key != "out"}
+            for key in [
+                key for key in shared if isinstance(own[key].default, tuple) and own[key].default != ("blocks",)
+            ]:
+                del shared[key]  # several values, or layers of its own
+            start = time.perf_counter()
+            with contextlib.redirect_stdout(io.StringIO()):
+                study.main(**shared, out=folder / name)
+            texts[name] = inspect.cleandoc(study.__doc__ or "").split("\n\n    python -m")[0]
+            rows.append({"study": name, "summary": texts[name].splitlines()[0], "seconds": time.perf_counter() - start})
+        table = pd.DataFrame(rows)
+        write_table(folder / "table.csv", table)
+        write_settings(folder, settings)
+        write_report(folder / "report.html", f"{model} on {dataset}", texts)
+        shutil.copyfile(folder / studies[0] / "figure.png", folder / "figure.png")
+    print(table.round(1).to_string(index=False))
+    print(f"\nThe page report.html and the results are in {out}")
+    return table
+
+
+if __name__ == "__main__":
+    run(main)
