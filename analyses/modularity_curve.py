@@ -15,7 +15,7 @@ import pandas as pd
 import torch
 
 from graphmod.commandline import run
-from graphmod.curves import dynamic_graph, measure, published_curve, summarize
+from graphmod.curves import compare_curves, dynamic_graph, measure, published_curve, summarize
 from graphmod.datasets import load
 from graphmod.graphs import find_graph
 from graphmod.graphs._dynamic import DynamicGraph
@@ -103,11 +103,15 @@ def main(
         for name, other in curves.items():
             write_table(folder / f"beside/{name}.csv", other)
         beside = curves | {name: published_curve(name) for name in published}
+        if beside:
+            write_table(folder / "agreement.csv", compare_curves(curve, beside))
         write_figure(folder / "figure.png", plot_curve(curve, label=model, beside=beside))
         for i, repeat in enumerate(graphs[model]):
             repeat.save(folder / f"graphs/repeat{i}.safetensors")
         write_settings(folder, settings, samples=[[samples.ids[row] for row in rows.tolist()] for rows in draws])
     print(curve[["layer", "modularity", "modularity_std", "overlap", "expected", "normalized"]].round(4).to_string())
+    if beside:
+        print(f"\nAgreement by relative depth:\n{compare_curves(curve, beside).round(3).to_string(index=False)}")
     print(f"\nTable, figure, settings and graphs are in {out}")
     return curve
 

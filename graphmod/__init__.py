@@ -9,40 +9,53 @@ from importlib.metadata import version
 from . import _quiet as _quiet
 from .activations import layer_activations, layer_names
 from .communities import compare_communities, leiden, resolution_profile, temporal_leiden
-from .curves import dynamic_graph, measure, modularity_curve, published_curve, summarize
+from .curves import compare_curves, dynamic_graph, measure, modularity_curve, published_curve, summarize
 from .graphs._dynamic import DynamicGraph
 from .graphs.knn import knn_graph
 from .metrics.modularity import modularity, modularity_terms
 from .mixing import class_communities, class_mixing, sample_modularity, worst_samples
 from .plots.curve import plot_curve
+from .pruning import redundant_layers
 from .significance import confidence_interval, permutation_test
+from .similarity import cka_matrix, edge_jaccard, graph_matrix, linear_cka, modularity_difference, mutual_neighbors
+from .tracking import ModularityTracker, track_checkpoints
 from .trajectories import community_events, community_flows, prediction_depth
 
 __version__ = version("graphmod")
 __all__ = [
     "DynamicGraph",
+    "ModularityTracker",
+    "cka_matrix",
     "class_communities",
     "class_mixing",
     "community_events",
     "community_flows",
     "compare_communities",
+    "compare_curves",
     "confidence_interval",
     "dynamic_graph",
+    "edge_jaccard",
+    "graph_matrix",
     "knn_graph",
     "layer_activations",
     "layer_names",
     "leiden",
+    "linear_cka",
     "measure",
     "modularity",
     "modularity_curve",
+    "modularity_difference",
     "modularity_terms",
+    "mutual_neighbors",
     "permutation_test",
     "plot_curve",
     "prediction_depth",
     "published_curve",
+    "redundant_layers",
     "resolution_profile",
     "sample_modularity",
     "summarize",
     "temporal_leiden",
+    "track_checkpoints",
     "worst_samples",
 ]

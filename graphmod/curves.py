@@ -10,6 +10,7 @@ from functools import partial
 from importlib import resources
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from torch import Tensor, nn
 from torch_geometric.data import Data
@@ -183,6 +184,34 @@ def rank_correlation(curve: pd.DataFrame, reference: str = "modularity") -> pd.D
     table = order.rename_axis("metric").rename("spearman").reset_index()
     table["num_layers"] = len(curve)
     return table
+
+
+def compare_curves(curve: pd.DataFrame, others: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """Says in numbers how far curves agree, by relative depth: the others are stretched from first layer to last.
+
+    Args:
+        curve: A table of `modularity_curve`.
+        others: Tables with `depth` and `modularity`, such as `published_curve` gives, by name.
+
+    Returns:
+        One row for each of the others: `other`, `num_layers` (its own), `spearman`, the rank correlation over the
+        layers of the curve, `largest_difference` of Q in absolute value, and `at`, the layer where that is.
+
+    Example:
+        >>> curve = pd.DataFrame({"layer": list("abc"), "depth": [1, 2, 3], "modularity": [0.1, 0.3, 0.8]})
+        >>> other = pd.DataFrame({"depth": [1, 2], "modularity": [0.1, 0.7]})
+        >>> compare_curves(curve, {"a shorter one": other}).round(3).to_numpy().tolist()
+        [['a shorter one', 2, 1.0, 0.1, 'b']]
+    """
+    rows = []
+    for name, other in others.items():
+        relative = (other.depth - other.depth.min()) / (other.depth.max() - other.depth.min())
+        own = (curve.depth - curve.depth.min()) / (curve.depth.max() - curve.depth.min())
+        stretched = pd.Series(np.interp(own, relative, other.modularity), curve.index)
+        difference = (curve.modularity - stretched).abs()
+        spearman = curve.modularity.corr(stretched, method="spearman")
+        rows.append((name, len(other), spearman, difference.max(), curve.layer[difference.idxmax()]))
+    return pd.DataFrame(rows, columns=["other", "num_layers", "spearman", "largest_difference", "at"])
 
 
 def modularity_curve(

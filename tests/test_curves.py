@@ -9,7 +9,7 @@ import pytest
 import torch
 from oracles import networkx_modularity, published_modularity
 from safetensors.torch import save_file
-from scipy import stats
+from scipy import interpolate, stats
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -24,7 +24,7 @@ from graphmod import (
     published_curve,
     summarize,
 )  # fmt: skip
-from graphmod.curves import rank_correlation
+from graphmod.curves import compare_curves, rank_correlation
 from graphmod.datasets import load
 from graphmod.graphs.mutual_knn import mutual_knn_graph
 from graphmod.models import build
@@ -280,6 +280,21 @@ def test_shuffled_labels_are_chance_and_the_same_in_every_layer(separated) -> No
     assert not torch.equal(shuffled.y, graphs.shuffled(seed=4).y)
     q = measure(shuffled).query("metric == 'modularity'").value
     assert q.abs().max() < 0.15 < measure(graphs).query("metric == 'modularity'").value.max()
+
+
+def test_curves_agree_in_numbers() -> None:
+    generator = np.random.default_rng(0)
+    curve = pd.DataFrame({"layer": list("abcdefgh"), "depth": range(1, 9), "modularity": generator.random(8)})
+    other = pd.DataFrame({"depth": [1, 2, 3], "modularity": [0.2, 0.1, 0.9]})
+    first, second = compare_curves(curve, {"other": other, "same": curve}).to_dict("records")
+    stretched = interpolate.interp1d([0, 0.5, 1], other.modularity)(np.arange(8) / 7)
+    assert first["spearman"] == pytest.approx(stats.spearmanr(curve.modularity, stretched).statistic)
+    difference = np.abs(curve.modularity - stretched)
+    assert (first["largest_difference"], first["at"]) == (
+        pytest.approx(difference.max()),
+        "abcdefgh"[difference.argmax()],
+    )
+    assert (second["num_layers"], second["spearman"], second["largest_difference"]) == (8, pytest.approx(1), 0)
 
 
 def test_rank_correlation_is_scipys() -> None:

@@ -1,0 +1,120 @@
+r"""Training dynamics: when, and in which layers first, a network learns to pull the classes apart.
+
+A network is trained from scratch, and after each epoch the modularity of every layer is measured on test images, which
+it never trains on. The first layers hardly move; the last ones begin lowest and rise with the accuracy.
+
+    python -m analyses.training_dynamics
+    python -m analyses.training_dynamics --model resnet20 --dataset torchvision:CIFAR10 --epochs 100 --augment 4 \
+        --flip --checkpoint resnet20.ckpt
+
+A run with `--checkpoint FILE` that was stopped goes on where it was; what was measured stands beside it in FILE.csv.
+"""
+
+from itertools import chain
+from pathlib import Path
+from time import perf_counter
+
+import pandas as pd
+import torch
+
+from graphmod.commandline import run
+from graphmod.datasets import load
+from graphmod.models import build, save_weights
+from graphmod.plots.dynamics import plot_dynamics
+from graphmod.reports import result_folder, write_figure, write_settings, write_table
+from graphmod.samples import draw
+from graphmod.tracking import ModularityTracker
+from graphmod.training import accuracy, train
+
+SMOKE = {"epochs": 2, "num_samples": 60}
+
+
+def main(
+    *,
+    model: str = "digits",
+    dataset: str = "digits",
+    download: bool = False,
+    image_size: int | None = None,
+    epochs: int = 20,
+    batch_size: int = 64,
+    lr: float = 0.1,
+    weight_decay: float = 5e-4,
+    augment: int = 1,
+    flip: bool = False,
+    layers: tuple[str, ...] = ("blocks",),
+    k: int = 3,
+    num_samples: int = 500,
+    every: int = 1,
+    seed: int = 0,
+    device: str = "cuda" if torch.cuda.is_available() else "cpu",
+    checkpoint: Path | None = None,
+    out: Path = Path("results/training_dynamics"),
+) -> pd.DataFrame:
+    """Runs the training and returns the table of its layers, epoch by epoch.
+
+    Args:
+        model: digits, resnet20 (32, 44, 56, 110; 18, 34, 50, 101, 152), vgg11 (13, 16, 19), or torchvision:NAME.
+        dataset: digits, folder:PATH, torchvision:NAME or npz:PATH, with the splits train and test.
+        download: Lets torchvision download its data set into the folder datasets.
+        image_size: Scales and crops images to this size.
+        epochs: Passes over the training images.
+        batch_size: Images in a step.
+        lr: Learning rate at the start; it falls to 0 along a cosine.
+        weight_decay: Weight decay.
+        augment: Random shifts of up to so many pixels.
+        flip: Random mirror images.
+        layers: Names, globs, blocks or all.
+        k: Neighbours of each sample.
+        num_samples: Test images that are measured, with as many of each class as its share.
+        every: Measures at the epochs divisible by this number.
+        seed: Seed of the weights, the order, the augmentation and the draw of test images.
+        device: Where the network trains.
+        checkpoint: File that keeps the run after each epoch.
+        out: Folder of the result.
+    """
+    settings = dict(locals())
+    with result_folder(out) as folder:
+        data, test = (load(dataset, split=name, image_size=image_size, download=download) for name in ("train", "test"))
+        rows = draw(test.labels, num_samples, seed=seed)[0]
+        torch.manual_seed(seed)
+        network = build(model, num_classes=len(data.classes), device=device)
+        path = checkpoint and checkpoint.with_name(f"{checkpoint.name}.csv")
+        tracker = ModularityTracker(network, test.images[rows], test.labels[rows], layers, every=every, k=k, path=path)
+        probe, last = {"k": k, "num_samples": num_samples, "every": every}, max(tracker.table.epoch, default=-1)
+        found = tracker.table[tracker.table.metric.isin(probe)].set_index("metric").value.to_dict()
+        if checkpoint and ((last != 0 and checkpoint.is_file() != (last > 0)) or (last >= 0 and found != probe)):
+            raise ValueError(f"{checkpoint} and {path} are not of one run with {probe}; choose another checkpoint")
+
+        # What a stopped run has measured stays: train gives its epochs out again, all with the weights of the last.
+        start = {"epoch": 0, "test_accuracy": accuracy(network, test.images, test.labels)}
+        trained = train(
+            network, data.images, data.labels, epochs=epochs, batch_size=batch_size, lr=lr, weight_decay=weight_decay,
+            augment=augment, flip=flip, test_images=test.images, test_labels=test.labels, seed=seed,
+            checkpoint=checkpoint,
+        )  # fmt: skip
+        history, times, before = [], [], perf_counter()
+        for row in chain([start], trained):
+            epoch, now, more = int(row["epoch"]), perf_counter(), {} if row is not start else probe
+            if epoch > last and len(tracker.step(epoch, test_accuracy=row["test_accuracy"], **more)) and epoch:
+                times.append((now - before, perf_counter() - now))
+            history.append(row)
+            before = perf_counter()
+        seconds = pd.DataFrame(times, columns=["training", "tracking"]).median()
+        overhead = seconds.tracking / seconds.training
+        table = tracker.table[tracker.table.depth > 0].reset_index(drop=True)
+
+        write_table(folder / "table.csv", table)
+        write_table(folder / "training.csv", pd.DataFrame(history))
+        write_figure(folder / "figure.png", plot_dynamics(tracker.table, accuracy="test_accuracy"))
+        save_weights(network, folder / "weights.safetensors")
+        ids = [test.ids[row] for row in rows.tolist()]
+        write_settings(folder, settings, seconds=seconds.dropna().to_dict(), overhead=f"{overhead:.1%}", samples=ids)
+    wide = table[table.metric == "modularity"].pivot(index="epoch", columns="layer", values="value")
+    print(wide[table.layer.unique()].iloc[:: max(len(wide) // 10, 1)].round(3).to_string())
+    print(f"\nTraining an epoch takes {seconds.training:.2f} s, measuring it {seconds.tracking:.2f} s: {overhead:.1%}")
+    print(f"\nWeights, tables, figure and settings are in {out}")
+    return table
+
+
+if __name__ == "__main__":
+    run(main)
