@@ -1,7 +1,7 @@
 r"""Communities: what the graph of each layer would say on its own, beside what the labels say.
 
-Leiden finds the communities of largest modularity without a look at the labels. Where its Q is far above that of the
-labels, the layer has structure that the classes do not explain; where the two meet, the classes are that structure.
+Where Leiden, which sees no labels, finds a far larger Q than theirs, the layer has structure that the classes
+do not explain; where the two meet, the classes are that structure.
 
     python -m analyses.communities
     python -m analyses.communities --model resnet56 --weights resnet56.pt --dataset folder:cifar10 \
@@ -64,7 +64,7 @@ def main(
         seed: Seed of the draws and of Leiden.
         resolution: Resolution of the modularity that Leiden maximises.
         coupling: Tie of a sample to itself in the next layer, in the temporal communities of the first draw.
-        shown: Layers in the alluvial figure; three of them, first, middle and last, in that of the mixing.
+        shown: Layers in the alluvial figure, at least 2; three of them, first, middle and last, in that of the mixing.
         device: Where the network runs and the graphs are built.
         out: Folder of the result.
     """
@@ -77,6 +77,8 @@ def main(
             dynamic_graph(network, samples.images[rows], samples.labels[rows], layers, k=k, title=f"repeat {i + 1}")
             for i, rows in enumerate(draws)
         ]
+        if len(graphs[0]) < 2:
+            raise ValueError(f"communities are followed from layer to layer; {', '.join(layers)} is one layer only")
         find = partial(leiden, resolution=resolution, seed=seed)
         values = measure(graphs, lambda graph: compare_communities(graph, find(graph)))
 
@@ -86,12 +88,10 @@ def main(
         events = community_events(found).drop(columns="depth").add_prefix("temporal_")
         curve = summarize(values).join(events)
         people = worst_samples(first[-1], num_samples=num_samples)
-        rows = people["sample"].to_numpy()
-        people.insert(1, "id", [samples.ids[draws[0][row]] for row in rows])
-        people["prediction_depth"] = prediction_depth(first).cpu().numpy()[rows]
-        steps = sorted({round(i * (len(names) - 1) / max(shown - 1, 1)) for i in range(shown)})
+        people.insert(1, "id", [samples.ids[draws[0][row]] for row in people["sample"].tolist()])
+        people["prediction_depth"] = prediction_depth(first).cpu().numpy()[people["sample"]]
+        steps = sorted({round(i * (len(names) - 1) / (max(shown, 2) - 1)) for i in range(max(shown, 2))})
         flows = community_flows(found[steps], first[0].y)
-        three = sorted({0, len(names) // 2, len(names) - 1})
 
         write_table(folder / "table.csv", curve)
         write_table(folder / "repeats.csv", values)
@@ -106,12 +106,12 @@ def main(
             "samples that change their community": ["temporal_switching"],
         }
         write_figure(folder / "figure.png", plot_panels(curve, panels))
-        mixing = {names[i]: class_mixing(first[i]).ratio.cpu() for i in three}
-        write_figure(folder / "mixing.png", plot_mixing(mixing, samples.classes))
+        ratios = {names[i]: class_mixing(first[i]).ratio.cpu() for i in sorted({0, len(names) // 2, len(names) - 1})}
+        present = [samples.classes[label] for label in first[0].y.unique().tolist()]
+        write_figure(folder / "mixing.png", plot_mixing(ratios, present))
         write_figure(folder / "alluvial.png", plot_alluvial(flows, [names[i] for i in steps], samples.classes))
         write_settings(folder, settings, samples=[[samples.ids[row] for row in rows.tolist()] for rows in draws])
-    shown_columns = ["layer", "modularity_labels", "modularity_found", "modularity_ratio", "ami", "num_communities"]
-    print(curve[shown_columns].round(3).to_string())
+    print(curve[["layer", *values.metric.unique()[:4], "num_communities"]].round(3).to_string())
     print(f"\nTables, figures and settings are in {out}")
     return curve
 

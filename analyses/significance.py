@@ -1,7 +1,7 @@
 r"""Significance: is a layer's modularity more than chance, and how far would it vary with other samples?
 
 For each layer, beside Q: what Q the same graph gives to shuffled labels (mean and deviation in closed form, p by a
-permutation test), the interval in which Q of new samples is to be expected, and as its proof the spread over disjoint
+permutation test), the interval that holds the mean Q of draws like these, and as its proof the spread over disjoint
 draws.
 
     python -m analyses.significance
@@ -60,7 +60,7 @@ def main(
         order: How they are drawn; the published protocol is file.
         seed: Seed of the draws and of the shuffles.
         num_permutations: Shuffles of the labels.
-        confidence: How often the interval of Q is to hold.
+        confidence: How often the interval is to hold the mean Q of draws.
         device: Where the network runs and the graphs are built.
         out: Folder of the result.
     """

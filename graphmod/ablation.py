@@ -67,8 +67,8 @@ def ablation(
 
     Example:
         >>> x = torch.rand(40, 4)
-        >>> table = ablation(nn.Linear(4, 8), x, x[:, 0].round().long(), "all", k=[1, 2], num_samples=[20], draws=1)
-        >>> len(table)
+        >>> model, y = nn.Sequential(nn.Linear(4, 8)), x[:, 0].round().long()
+        >>> len(ablation(model, x, y, "all", k=[1, 2], num_samples=[20], draws=1))
         24
     """
     for name, given, known in (
@@ -121,7 +121,7 @@ def rank_stability(table: pd.DataFrame, **default: Any) -> pd.DataFrame:
     Example:
         >>> table = pd.DataFrame({"layer": ["a", "b"], "depth": [1, 2], "num_samples": 9, "draw": 0, "k": 3})
         >>> table = table.assign(metric="cosine", symmetrize="mean", weight="similarity", modularity=[0.1, 0.9])
-        >>> rank_stability(table.assign(k_reaches_class=False)).spearman.tolist()
+        >>> rank_stability(table.assign(k_reaches_class=False)).spearman.round(9).tolist()
         [1.0]
     """
     published = {"num_samples": table.num_samples.max(), "k": 3, "metric": "cosine", "symmetrize": "mean"}

@@ -176,8 +176,8 @@ def rank_correlation(curve: pd.DataFrame, reference: str = "modularity") -> pd.D
         >>> rank_correlation(curve).to_dict("records")
         [{'metric': 'purity', 'spearman': 1.0, 'num_layers': 2}]
     """
-    others = {"layer", "depth", "num_repeats"}
-    metrics = [name for name in curve if name not in others and not str(name).endswith("_std")]
+    others = {"layer", "depth", "num_repeats", *(f"{name}_std" for name in curve)}
+    metrics = [name for name in curve if name not in others]
     if reference not in metrics:
         raise ValueError(f"the table has no metric {reference!r}; it has {', '.join(map(str, metrics))}")
     order = curve[metrics].corr(method="spearman")[reference].drop(reference)
@@ -198,10 +198,10 @@ def compare_curves(curve: pd.DataFrame, others: Mapping[str, pd.DataFrame]) -> p
         layers of the curve, `largest_difference` of Q in absolute value, and `at`, the layer where that is.
 
     Example:
-        >>> curve = pd.DataFrame({"layer": list("abc"), "depth": [1, 2, 3], "modularity": [0.1, 0.3, 0.8]})
+        >>> curve = pd.DataFrame({"layer": list("abc"), "depth": [1, 2, 3], "modularity": [0.1, 0.2, 0.75]})
         >>> other = pd.DataFrame({"depth": [1, 2], "modularity": [0.1, 0.7]})
         >>> compare_curves(curve, {"a shorter one": other}).round(3).to_numpy().tolist()
-        [['a shorter one', 2, 1.0, 0.1, 'b']]
+        [['a shorter one', 2, 1.0, 0.2, 'b']]
     """
     rows = []
     for name, other in others.items():
@@ -210,7 +210,7 @@ def compare_curves(curve: pd.DataFrame, others: Mapping[str, pd.DataFrame]) -> p
         stretched = pd.Series(np.interp(own, relative, other.modularity), curve.index)
         difference = (curve.modularity - stretched).abs()
         spearman = curve.modularity.corr(stretched, method="spearman")
-        rows.append((name, len(other), spearman, difference.max(), curve.layer[difference.idxmax()]))
+        rows.append((name, len(other), spearman, difference.max(), curve.layer.iloc[int(difference.argmax())]))
     return pd.DataFrame(rows, columns=["other", "num_layers", "spearman", "largest_difference", "at"])
 
 

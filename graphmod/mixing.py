@@ -27,7 +27,7 @@ class Mixing(NamedTuple):
 
     @property
     def ratio(self) -> Tensor:
-        """Observed / expected `[C, C]`: 1 as chance would have it, more where classes meet; NaN without any edges."""
+        """Observed / expected `[C, C]`: 1 by chance, more where classes meet; NaN for a class without edges."""
         return self.observed / self.expected
 
     @property
@@ -133,8 +133,10 @@ def worst_samples(
         >>> pairs = torch.tensor([[0, 0, 1, 3, 3, 4], [1, 2, 2, 4, 5, 5]])
         >>> worst_samples(Data(edge_index=pairs, num_nodes=6), torch.tensor([0, 0, 0, 1, 1, 0]), num_samples=1)
            sample  label  contribution  agreement  neighbors
-        0       5      0     -0.111111        NaN         -1
+        0       5      0     -0.111111        0.0          1
     """
+    if num_samples < 0:
+        raise ValueError(f"num_samples must be at least 0; got {num_samples}")
     labels = node_labels(graph, labels, compact=False)
     contribution = sample_modularity(graph, labels, resolution=resolution)
     worst = contribution.argsort(stable=True)[:num_samples]

@@ -38,7 +38,7 @@ def permutation_test(
 
         - `null_mean`, `null_std`: mean and standard deviation of Q over all shuffles, in closed form (`null_moments`);
         - `null_low`, `null_high`: the 2.5th and 97.5th percentile of the shuffles;
-        - `z`: (Q − null_mean) / null_std;
+        - `z`: (Q − null_mean) / null_std; NaN if all shuffles have one Q;
         - `p_value`: (1 + number of shuffles with at least the Q of the labels) / (1 + number of shuffles). It cannot
           fall below 1 / (1 + num_permutations), and is exact: uniform if labels and graph are unrelated.
 
@@ -64,7 +64,8 @@ def permutation_test(
     p_value = torch.where(q.isnan(), torch.nan, (1 + reached) / (1 + num_permutations))
     low, high = shuffled.quantile(shuffled.new_tensor([0.025, 0.975]))
     null = {"null_mean": mean, "null_std": std, "null_low": low, "null_high": high}
-    return {**null, "z": (q - mean) / std, "p_value": p_value}
+    z = torch.where(std > 1e-7, (q - mean) / std, torch.nan)  # a smaller deviation is rounding
+    return {**null, "z": z, "p_value": p_value}
 
 
 def shuffled_modularity(
@@ -218,12 +219,14 @@ def standard_error(graph: Data, labels: Tensor | None = None, *, resolution: flo
 def confidence_interval(
     graph: Data, labels: Tensor | None = None, *, confidence: float = 0.95, resolution: float = 1.0
 ) -> dict[str, Tensor]:
-    """Returns the interval in which Q of new samples is to be expected, Q ± z SE with the `standard_error`.
+    """Returns the interval that holds the mean Q of draws like this one, Q ± z SE with the `standard_error`.
+
+    Q of a single new draw varies around that mean as this one does: √2 times the interval holds it as often.
 
     Args:
         graph: One `Data`, read as in `modularity`.
         labels: Integers `[N]`; `graph.y` if None.
-        confidence: How often the interval is to hold, in (0, 1).
+        confidence: How often the interval is to hold that mean, in (0, 1).
         resolution: γ.
 
     Returns:

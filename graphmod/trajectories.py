@@ -1,6 +1,6 @@
 """The way of the samples through the layers: which communities they pass, and from where on they are settled."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from itertools import pairwise
 
 import pandas as pd
@@ -12,13 +12,13 @@ from .metrics._inputs import node_labels
 from .metrics._neighbors import vote
 
 
-def prediction_depth(graphs: Iterable[Data], labels: Tensor | None = None) -> Tensor:
+def prediction_depth(graphs: Mapping[str, Data] | Iterable[Data], labels: Tensor | None = None) -> Tensor:
     """Returns the layer from which on a sample's neighbours guess its class, and go on doing so to the end.
 
     Samples that are settled early are easy; those that are settled late, or never, are hard, ambiguous or mislabelled.
 
     Args:
-        graphs: The layers' graphs over the same samples, in order, such as `DynamicGraph.values()`.
+        graphs: The layers' graphs over the same samples, in order, such as a `DynamicGraph`.
         labels: Integers `[N]`; `graph.y` if None.
 
     Returns:
@@ -27,7 +27,7 @@ def prediction_depth(graphs: Iterable[Data], labels: Tensor | None = None) -> Te
 
     Raises:
         TypeError: If labels are not integers.
-        ValueError: If there are no graphs; as `knn_accuracy`.
+        ValueError: If there are no graphs, or their nodes differ; as `knn_accuracy`.
 
     Example:
         >>> from graphmod import knn_graph
@@ -37,11 +37,14 @@ def prediction_depth(graphs: Iterable[Data], labels: Tensor | None = None) -> Te
         tensor([2, 2, 2, 2])
 
     Reference:
-        Baldock, Maennel and Neyshabur, "Deep learning through the lens of example difficulty", NeurIPS 2021.
+        Baldock, Maennel and Neyshabur, "Deep learning through the lens of example difficulty", NeurIPS 2021. They
+        compare neighbours among the training samples with the network's own prediction; here they are compared with the
+        label, and neighbours are the other samples of the graph.
     """
+    graphs = list(graphs.values() if isinstance(graphs, Mapping) else graphs)
+    if len({graph.num_nodes for graph in graphs}) != 1:
+        raise ValueError(f"the graphs must have the same nodes; got {[graph.num_nodes for graph in graphs]} nodes")
     right = [vote(graph, y) == y for graph in graphs for y in [node_labels(graph, labels)]]
-    if not right:
-        raise ValueError("there are no graphs")
     wrong = ~torch.stack([layer.to(right[0].device) for layer in right])
     depth = torch.arange(1, len(wrong) + 1, device=wrong.device)[:, None]
     return (wrong * depth).amax(dim=0) + 1
@@ -101,12 +104,15 @@ def community_events(found: Tensor, *, share: float = 0.2) -> pd.DataFrame:
     _check(found)
     if not 0 < share <= 0.5:
         raise ValueError(f"share must be in (0, 0.5]; got {share}")
-    found = found.cpu()
-    rows: list[dict[str, float]] = [{"depth": 1, "num_communities": len(found[0].unique())}]
-    size = int(found.max()) + 1
-    for depth, (before, after) in enumerate(pairwise(found), start=2):
-        flow = (before * size + after).bincount(minlength=size**2).view(size, size)
-        left, joined = flow.sum(dim=1), flow.sum(dim=0)
+    names, numbers = found.cpu().unique(return_inverse=True)
+    size = len(names)
+    rows: list[dict[str, float]] = [{"depth": 1, "num_communities": len(numbers[0].unique())}]
+    for depth, (before, after) in enumerate(pairwise(numbers), start=2):
+        left, joined = before.bincount(minlength=size), after.bincount(minlength=size)
+        pairs, flow = (before * size + after).unique(return_counts=True)
+        source, target = pairs // size, pairs % size
+        parts = source[flow >= share * left[source].double()].bincount(minlength=size)
+        origins = target[flow >= share * joined[target].double()].bincount(minlength=size)
         rows.append(
             {
                 "depth": depth,
@@ -114,8 +120,8 @@ def community_events(found: Tensor, *, share: float = 0.2) -> pd.DataFrame:
                 "switching": float((before != after).double().mean()),
                 "births": int(((left == 0) & (joined > 0)).sum()),
                 "deaths": int(((left > 0) & (joined == 0)).sum()),
-                "splits": int((((flow >= share * left[:, None]) & (flow > 0)).sum(dim=1) > 1).sum()),
-                "merges": int((((flow >= share * joined) & (flow > 0)).sum(dim=0) > 1).sum()),
+                "splits": int((parts > 1).sum()),
+                "merges": int((origins > 1).sum()),
             }
         )
     return pd.DataFrame(rows)

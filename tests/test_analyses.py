@@ -145,6 +145,16 @@ def test_communities_and_its_tables_agree(tmp_path: Path) -> None:
     pd.testing.assert_frame_equal(main(**SMOKE, out=tmp_path / "b"), table)
 
 
+def test_communities_of_few_samples_layers_and_columns(tmp_path: Path) -> None:
+    from analyses.communities import main
+
+    with pytest.warns(UserWarning, match="has 1 samples: with k = 2"):
+        main(num_samples=8, repeats=1, k=2, order="file", shown=0, out=tmp_path / "a")  # a class is not among them
+    assert len(pd.read_csv(tmp_path / "a/flows.csv").depth.unique()) == 1
+    with pytest.raises(ValueError, match="communities are followed from layer to layer; conv1 is one layer only"):
+        main(num_samples=60, repeats=1, layers=("conv1",), out=tmp_path / "b")
+
+
 def test_significance_tells_trained_from_shuffled(tmp_path: Path) -> None:
     from analyses.significance import SMOKE, main
 

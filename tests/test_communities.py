@@ -20,7 +20,7 @@ from torch import Tensor
 from torch_geometric.data import Batch, Data
 from torch_geometric.utils import from_networkx
 
-from graphmod import knn_graph, modularity
+from graphmod import DynamicGraph, knn_graph, modularity
 from graphmod.communities import _multislice, compare_communities, leiden, resolution_profile, temporal_leiden
 
 FLAVORS = ["igraph", "leidenalg"]
@@ -265,6 +265,12 @@ def test_temporal_leiden_follows_planted_classes_and_the_scale_of_a_layer_does_n
     graphs[1] = graphs[1].clone()
     graphs[1].edge_weight = graphs[1].edge_weight * 1000
     assert torch.equal(temporal_leiden(graphs), found)
+
+
+def test_temporal_leiden_takes_a_dynamic_graph() -> None:
+    graphs = drifting()
+    named = DynamicGraph({str(i): graph for i, graph in enumerate(graphs)})
+    assert torch.equal(temporal_leiden(named), temporal_leiden(graphs))
 
 
 def test_temporal_leiden_refuses() -> None:

@@ -300,14 +300,16 @@ def test_curves_agree_in_numbers() -> None:
 def test_rank_correlation_is_scipys() -> None:
     generator = np.random.default_rng(0)
     curve = pd.DataFrame(generator.random((9, 3)), columns=["modularity", "ami", "purity"])
-    curve = curve.assign(layer=list("abcdefghi"), depth=range(1, 10), ami_std=0.1, num_repeats=2, same=1.0)
+    curve = curve.assign(
+        layer=list("abcdefghi"), depth=range(1, 10), ami_std=0.1, num_repeats=2, same=1.0, null_std=generator.random(9)
+    )
     table = rank_correlation(curve).set_index("metric")
-    assert list(table.index) == ["ami", "purity", "same"]
+    assert list(table.index) == ["ami", "purity", "same", "null_std"]
     for name in ("ami", "purity"):
         assert table.spearman[name] == pytest.approx(stats.spearmanr(curve[name], curve.modularity).statistic)
     assert np.isnan(table.spearman["same"])
     assert set(table.num_layers) == {9}
-    assert rank_correlation(curve, "ami").metric.tolist() == ["modularity", "purity", "same"]
+    assert rank_correlation(curve, "ami").metric.tolist() == ["modularity", "purity", "same", "null_std"]
     with pytest.raises(ValueError, match="the table has no metric 'q'; it has modularity, ami, purity, same"):
         rank_correlation(curve, "q")
 

@@ -145,18 +145,53 @@ def test_knn_accuracy_is_scikit_learns(k: int) -> None:
 
 
 def test_knn_accuracy_ties_go_by_weight_and_then_by_name() -> None:
-    edges, weight = torch.tensor([[0, 0, 0, 1], [1, 2, 3, 0]]), torch.tensor([0.5, 0.9, 0.2, 1.0])
-    labels = torch.tensor([0, 1, 2, 2])
-    graph = Data(edge_index=edges, edge_weight=weight, num_nodes=4)
     from graphmod.metrics._neighbors import vote
 
-    assert vote(graph, labels).tolist() == [2, 0, -1, -1]
-    assert vote(graph, torch.tensor([0, 1, 2, 3])).tolist()[0] == 2
-    graph.edge_weight = torch.ones(4)
-    assert vote(graph, torch.tensor([0, 3, 2, 1])).tolist()[0] == 1
-    graph.edge_weight = torch.zeros(4)
-    assert vote(graph, labels).tolist() == [2, 0, -1, -1]
-    assert float(knn_accuracy(graph, labels)) == 0.0
+    edges, weight = torch.tensor([[0, 0, 0], [1, 2, 3]]), torch.tensor([0.5, 0.9, 0.2])
+    graph = Data(edge_index=edges, edge_weight=weight, num_nodes=5)
+    assert vote(graph, torch.tensor([0, 1, 2, 2, 9])).tolist() == [2, 0, 0, 0, -1]
+    assert vote(graph, torch.tensor([0, 1, 2, 3, 9])).tolist()[0] == 2
+    graph.edge_weight = torch.ones(3)
+    assert vote(graph, torch.tensor([0, 3, 2, 1, 9])).tolist()[0] == 1
+    graph.edge_weight = torch.zeros(3)
+    assert vote(graph, torch.tensor([0, 1, 2, 2, 9])).tolist()[0] == 2
+    assert float(knn_accuracy(graph, torch.tensor([0, 1, 2, 2, 9]))) == 0.0
+
+
+@pytest.mark.parametrize("metric", [label_overlap, knn_accuracy])
+def test_without_marks_every_adjacent_node_is_a_neighbour_once(metric) -> None:
+    x, labels = blobs(n=60)
+    graph = knn_graph(x, 3)
+    both = Data(edge_index=graph.edge_index, num_nodes=60)
+    expected = float(metric(both, labels))
+    once = graph.edge_index[:, graph.edge_index[0] < graph.edge_index[1]]
+    loops = torch.arange(60).repeat(2, 1)
+    for edges in (once, once.flip(0), torch.cat([graph.edge_index, once, loops], dim=1)):
+        assert float(metric(Data(edge_index=edges, num_nodes=60), labels)) == pytest.approx(expected, abs=1e-12)
+    assert (
+        float(metric(Data(edge_index=torch.tensor([[0, 0, 1, 1], [0, 1, 0, 1]]), num_nodes=2), torch.tensor([0, 1])))
+        == 0
+    )
+
+
+@pytest.mark.parametrize("name", [name for name in FAMILY if name not in FEATURES])
+@pytest.mark.parametrize(
+    ("edges", "error", "message"),
+    [
+        (torch.tensor([[0], [5]]), ValueError, "edge_index must hold numbers of 3 nodes; got 5"),
+        (torch.tensor([[-1], [1]]), ValueError, "edge_index must hold numbers of 3 nodes; got -1"),
+        (torch.tensor([[0], [1]], dtype=torch.int32), TypeError, "edge_index must be int64; got torch.int32"),
+        (torch.tensor([0, 1]), ValueError, r"edge_index must have shape \[2, E\]; got \[2\]"),
+    ],
+)
+def test_edges_that_are_none(name: str, edges: Tensor, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        member("graphmod.metrics", name)(Data(edge_index=edges, num_nodes=3), torch.tensor([0, 1, 1]))
+
+
+def test_labels_that_are_no_tensor() -> None:
+    with pytest.raises(TypeError, match="labels must be a tensor of integers; got list"):
+        label_overlap(knn_graph(torch.eye(4)), [0, 1, 1, 0])
 
 
 @pytest.mark.parametrize("method", ["edge", "node", "edge_insensitive"])
@@ -166,6 +201,32 @@ def test_homophily_is_pygs(method: str) -> None:
     expected = [float(pyg_homophily(graph.edge_index, graph.y, method=method)) for graph in graphs]
     assert [float(homophily(graph, method=method)) for graph in graphs] == pytest.approx(expected, abs=1e-6)
     assert homophily(Batch.from_data_list(graphs), method=method).tolist() == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize("method", ["edge", "node", "edge_insensitive"])
+def test_homophily_where_pyg_is_wrong(method: str) -> None:
+    x, labels = blobs(n=60)
+    graph = knn_graph(x, 4)
+    found = float(homophily(graph, labels, method=method))
+    assert float(homophily(graph, 10 * labels, method=method)) == pytest.approx(found, abs=1e-12)  # unused names
+    few = knn_graph(x, 4, y=labels.clamp(max=1))
+    alone = [float(homophily(one, method=method)) for one in (few, knn_graph(x, 4, y=labels))]
+    batch = Batch.from_data_list([few, knn_graph(x, 4, y=labels)])
+    assert homophily(batch, method=method).tolist() == pytest.approx(alone, abs=1e-12)
+    assert homophily(
+        Data(edge_index=torch.empty(2, 0).long(), num_nodes=3), torch.tensor([0, 0, 1]), method=method
+    ).isnan()
+    one_class = float(homophily(graph, torch.zeros(60).long(), method=method))
+    assert np.isnan(one_class) if method == "edge_insensitive" else one_class == 1
+    lonely = Data(edge_index=torch.tensor([[0, 1], [1, 0]]), num_nodes=3)
+    assert float(homophily(lonely, torch.tensor([0, 0, 1]), method="node")) == 1
+
+
+def test_homophily_counts_in_float64() -> None:
+    target = torch.ones(2**24 + 2**20, dtype=torch.int64)
+    target[::2] = 2
+    graph = Data(edge_index=torch.stack([torch.zeros_like(target), target]), num_nodes=3)
+    assert float(homophily(graph, torch.tensor([0, 0, 1]))) == pytest.approx(0.5, abs=1e-6)
 
 
 def test_homophily_of_an_unknown_kind() -> None:

@@ -99,8 +99,15 @@ def test_bad_input(function, clusters: tuple[Tensor, Tensor]) -> None:
         function(graph, resolution=-1)
     with pytest.raises(ValueError, match=r"labels must have shape \[60\]"):
         function(graph, y[:5])
+    with pytest.raises(ValueError, match="edge_index must hold numbers of 3 nodes; got 5"):
+        function(Data(edge_index=torch.tensor([[0], [5]]), num_nodes=3), torch.tensor([0, 1, 1]))
     with pytest.raises(TypeError, match="expected one graph; got a Batch of 2"):
         function(Batch.from_data_list([graph, graph]))
+
+
+def test_a_negative_number_of_samples(clusters: tuple[Tensor, Tensor]) -> None:
+    with pytest.raises(ValueError, match="num_samples must be at least 0; got -1"):
+        worst_samples(knn_graph(clusters[0], 3), clusters[1], num_samples=-1)
 
 
 # --- communities of a class ---

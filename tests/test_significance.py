@@ -13,7 +13,14 @@ from torch import Tensor
 from torch_geometric.data import Batch, Data
 
 from graphmod import knn_graph, modularity, significance
-from graphmod.significance import bootstrap, null_moments, permutation_test, shuffled_modularity, standard_error
+from graphmod.significance import (
+    bootstrap,
+    confidence_interval,
+    null_moments,
+    permutation_test,
+    shuffled_modularity,
+    standard_error,
+)
 
 
 def blobs(n: int, separation: float, seed: int) -> tuple[Tensor, Tensor]:
@@ -96,6 +103,13 @@ def test_equal_scores_count_as_reached() -> None:
     assert float(found["p_value"]) == pytest.approx(1 / 15, abs=0.02)  # 15 ways to pair six samples
 
 
+def test_z_is_undefined_where_every_shuffle_is_the_same() -> None:
+    complete = (1 - torch.eye(6)).nonzero().T
+    found = permutation_test(Data(edge_index=complete, num_nodes=6), torch.arange(6) % 2)
+    assert found["z"].isnan()
+    assert float(found["p_value"]) == 1
+
+
 def test_seed() -> None:
     x, labels = blobs(100, 0.5, seed=0)
     graph = knn_graph(x, 3)
@@ -156,6 +170,8 @@ def test_standard_error_is_the_spread_of_new_draws_and_bootstrap_is_wider(n: int
     assert np.mean(errors) == pytest.approx(spread, rel=0.2)
     covered = np.abs(np.array(q) - np.mean(q)) < 1.96 * np.array(errors)
     assert covered.mean() > 0.9
+    pairs = np.abs(np.array(q) - np.roll(q, 1)) < 1.96 * 2**0.5 * np.array(errors)  # Q of another draw: √2 wider
+    assert pairs.mean() > 0.9
     assert np.mean(resampled) > np.mean(errors)
 
 
@@ -210,6 +226,18 @@ def test_bad_input(function) -> None:
         function(graph, labels[:5])
     with pytest.raises(TypeError, match="expected one graph; got a Batch of 2"):
         function(Batch.from_data_list([graph, graph]))
+
+
+def test_confidence_interval() -> None:
+    x, labels = blobs(60, 1.0, seed=0)
+    graph = knn_graph(x, 3, y=labels)
+    found = confidence_interval(graph, confidence=0.9)
+    q, error = float(modularity(graph)), float(standard_error(graph))
+    assert float(found["standard_error"]) == error
+    reach = stats.norm.interval(0.9, q, error)
+    assert (float(found["modularity_low"]), float(found["modularity_high"])) == pytest.approx(reach)
+    with pytest.raises(ValueError, match=r"confidence must be in \(0, 1\); got 2"):
+        confidence_interval(graph, confidence=2)
 
 
 def test_at_least_one() -> None:

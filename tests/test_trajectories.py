@@ -1,13 +1,14 @@
 """The way of samples and communities through the layers, on answers known beforehand."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from sklearn.neighbors import NearestNeighbors
 from torch import Tensor
 from torch_geometric.data import Data
 
-from graphmod import knn_graph
+from graphmod import DynamicGraph, knn_graph
 from graphmod.trajectories import community_events, community_flows, prediction_depth
 
 
@@ -44,10 +45,36 @@ def test_a_sample_among_another_class_to_the_end_is_never_settled() -> None:
 
 
 def test_prediction_depth_needs_graphs() -> None:
-    with pytest.raises(ValueError, match="there are no graphs"):
+    with pytest.raises(ValueError, match=r"the graphs must have the same nodes; got \[\] nodes"):
         prediction_depth([], torch.tensor([0, 1]))
     with pytest.raises(ValueError, match="the graph has no labels y"):
         prediction_depth([Data(edge_index=torch.tensor([[0], [1]]), num_nodes=2)])
+
+
+def test_prediction_depth_takes_a_dynamic_graph_and_refuses_other_nodes() -> None:
+    layers, labels = growing()
+    graphs = DynamicGraph({str(i): knn_graph(x, 3, y=labels) for i, x in enumerate(layers)})
+    assert torch.equal(prediction_depth(graphs), prediction_depth(graphs.values()))
+    with pytest.raises(ValueError, match=r"the graphs must have the same nodes; got \[120, 60\] nodes"):
+        prediction_depth([knn_graph(layers[0], 3), knn_graph(layers[0][:60], 3)], labels)
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int16, torch.int64])
+def test_events_of_any_integers_with_gaps(dtype: torch.dtype) -> None:
+    same = torch.full((2, 4), 20)
+    assert community_events(same.to(dtype)).iloc[1].tolist() == [2, 1, 0, 0, 0, 0, 0]
+    found = torch.tensor([[0, 0, 9, 9], [9, 9, 9, 120]])
+    pd.testing.assert_frame_equal(community_events(found.to(dtype)), community_events(found))
+    large = torch.tensor([[0, 10**6], [10**6, 0]])
+    assert community_events(large).switching[1] == 1
+    many = torch.stack([torch.arange(16_000)] * 2)
+    assert community_events(many).num_communities.tolist() == [16_000, 16_000]
+
+
+def test_a_share_is_met_exactly() -> None:
+    found = torch.tensor([[0] * 100, [1] * 15 + [0] * 85])
+    assert community_events(found, share=0.15).splits[1] == 1
+    assert community_events(found, share=0.16).splits[1] == 0
 
 
 def test_flows_count_every_sample_once_a_step() -> None:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 from torch_geometric.data import Batch, Data
-from torch_geometric.utils import scatter
+from torch_geometric.utils import coalesce, remove_self_loops, scatter
 
 
 def node_labels(graph: Data, labels: Tensor | None, *, compact: bool = True) -> Tensor:
@@ -20,6 +20,8 @@ def node_labels(graph: Data, labels: Tensor | None, *, compact: bool = True) -> 
     labels = graph.get("y") if labels is None else labels
     if labels is None:
         raise ValueError("the graph has no labels y; pass labels")
+    if not isinstance(labels, Tensor):
+        raise TypeError(f"labels must be a tensor of integers; got {type(labels).__name__}")
     if labels.is_floating_point() or labels.is_complex():
         raise TypeError(f"labels must be integers; got {labels.dtype}")
     if labels.shape != (graph.num_nodes,):
@@ -41,14 +43,25 @@ def edge_weights(graph: Data) -> Tensor:
     """Returns the weights of the edges, float64 `[E]`; 1 each if the graph has none.
 
     Raises:
-        ValueError: If there are no edges' ends, or a weight is not finite, negative (unless the graph follows a
-            published rule that says so, see `compat`) or not one for each edge.
+        TypeError: If `edge_index` is not int64.
+        ValueError: If there are no edges' ends, or they are not nodes of the graph; or if a weight is not finite,
+            negative (unless the graph follows a published rule that says so, see `compat`) or not one for each edge.
     """
-    if graph.edge_index is None:
+    index, weight = graph.edge_index, graph.get("edge_weight")
+    if index is None:
         raise ValueError("the graph has no edge_index")
-    num_edges, weight = graph.edge_index.shape[1], graph.get("edge_weight")
+    if index.dtype != torch.int64:
+        raise TypeError(f"edge_index must be int64; got {index.dtype}")
+    if index.dim() != 2 or len(index) != 2:
+        raise ValueError(f"edge_index must have shape [2, E]; got {list(index.shape)}")
+    num_edges = index.shape[1]
+    if num_edges:
+        lowest, highest = index.aminmax()
+        if lowest < 0 or highest >= graph.num_nodes:
+            outside = int(lowest if lowest < 0 else highest)
+            raise ValueError(f"edge_index must hold numbers of {graph.num_nodes} nodes; got {outside}")
     if weight is None:
-        return torch.ones(num_edges, dtype=torch.float64, device=graph.edge_index.device)
+        return torch.ones(num_edges, dtype=torch.float64, device=index.device)
     if weight.shape != (num_edges,):
         raise ValueError(f"edge_weight must have shape [{num_edges}], one for each edge; got {list(weight.shape)}")
     if not weight.isfinite().all():
@@ -61,10 +74,14 @@ def edge_weights(graph: Data) -> Tensor:
 def chosen_edges(graph: Data) -> tuple[Tensor, Tensor]:
     """Returns the edges from a node to each of its neighbours, int64 `[2, K]`, and their weights, float64 `[K]`.
 
-    Those are the edges that `edge_chosen` marks; every edge where the graph has no such mark.
+    Those are the edges that `edge_chosen` marks. In a graph that has no such mark they are those to every adjacent
+    node, in both directions whichever is listed, none twice; never from a node to itself.
     """
     weight, chosen = edge_weights(graph), graph.get("edge_chosen")
-    return (graph.edge_index, weight) if chosen is None else (graph.edge_index[:, chosen], weight[chosen])
+    if chosen is None:
+        both = torch.cat([graph.edge_index, graph.edge_index.flip(0)], dim=1)
+        return remove_self_loops(*coalesce(both, weight.repeat(2), num_nodes=graph.num_nodes))
+    return graph.edge_index[:, chosen], weight[chosen]
 
 
 def undirected_edges(graph: Data) -> tuple[Tensor, Tensor, Tensor]:

@@ -19,7 +19,8 @@ def class_distance_variance(graph: Data, labels: Tensor | None = None) -> Tensor
         labels: Integers `[N]`; `graph.y` if None.
 
     Returns:
-        Float64, at least 0, `[]` or `[B]`; Inf if two classes with any spread have one mean, NaN if there is one class.
+        Float64, at least 0, `[]` or `[B]`; Inf if two classes with any spread have one mean, NaN if there is one
+        class, or two collapse to one point.
 
     Raises:
         TypeError: If labels are not integers.

@@ -27,7 +27,7 @@ def modularity(graph: Data, labels: Tensor | None = None, *, resolution: float =
 
     Returns:
         Q in [−½, 1) for γ = 1, float64: `[]`, or `[B]` for a batch of B graphs, all scored in one pass. 0 if all nodes
-        have one label, NaN if a graph has no edge weight, where Q is undefined.
+        have one label (1 − γ for other γ), NaN if a graph has no edge weight, where Q is undefined.
 
     Raises:
         TypeError: If labels are not integers.
@@ -66,7 +66,7 @@ def modularity_terms(graph: Data, labels: Tensor | None = None, *, resolution: f
         - `overlap`: Σ_c w_c / W, in [0, 1];
         - `expected`: γ Σ_c (s_c / 2W)², the overlap of a random graph with the same strengths;
         - `maximum`: Qmax = 1 − expected, where every edge joins one class; 0.9 for ten balanced classes;
-        - `normalized`: Q / Qmax, at most 1; NaN if there is one class.
+        - `normalized`: Q / Qmax, at most 1; NaN where Qmax is not positive, as for one class.
 
     Raises:
         TypeError: As `modularity`.
