@@ -1,0 +1,553 @@
+"""Moving pictures of the graphs of all layers: a GIF, and a page that a reader can play, stop and look into.
+
+It sees arrays and tables only. The page is one file, long for the picture that its last part, the page's text, holds.
+"""
+
+import base64
+import html
+import io
+import json
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike
+
+from ._files import atomic_file
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+Color = tuple[int, int, int]
+WHITE, GREY, INK = (255, 255, 255), (200, 200, 200), (60, 60, 60)
+SMOOTH = 2
+"""A frame is drawn so many times larger than it is kept."""
+THUMBNAIL = 64
+"""Larger images are scaled down to this side in the page."""
+
+
+def write_gif(
+    path: str | Path,
+    positions: ArrayLike,
+    edges: Sequence[ArrayLike],
+    labels: ArrayLike,
+    classes: Sequence[str],
+    titles: Sequence[str],
+    *,
+    frames_per_step: int = 12,
+    size: int = 480,
+    pause: float = 0.7,
+) -> None:
+    """Writes an animation in which the samples move from layer to layer, whole or not at all.
+
+    Each layer stands still for a while; between two, the edges that go fade and those that come appear. An edge inside
+    a class has the class's colour, one between two classes is grey.
+
+    Args:
+        path: The file.
+        positions: Positions `[L, N, 2]` in the unit square, such as `graphmod.embeddings.layer_positions` gives.
+        edges: Edges of each layer, integers `[2, E]`; directions do not matter.
+        labels: Class of each sample, integers `[N]`.
+        classes: Names of the classes, by label.
+        titles: What is written over each layer.
+        frames_per_step: Frames from one layer to the next, at least 1: (L − 1) · frames_per_step + 1 in all.
+        size: Side of the graph's picture in pixels, at least 100; the names of the classes stand at its right.
+        pause: Seconds for which a layer stands still, at least 0.1; three times as long at the end.
+
+    Raises:
+        ValueError: If positions are not `[L, N, 2]`, edges or titles not those of L layers, an edge names a sample that
+            is not there, a label has no class, or an option is too small.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp()) / "graph.gif"
+        >>> moves = [[[0, 0], [1, 1]], [[0, 0], [0, 1]]]
+        >>> write_gif(path, moves, [[[0], [1]], [[0], [1]]], [0, 1], ["cat", "dog"], ["conv1", "fc"])
+        >>> path.read_bytes()[:6]
+        b'GIF89a'
+    """
+    if frames_per_step < 1 or size < 100 or not pause >= 0.1:
+        raise ValueError(
+            "expected frames_per_step of at least 1, size of at least 100 and pause of at least 0.1; got "
+            f"{frames_per_step}, {size} and {pause}"
+        )
+    from PIL.Image import Dither
+
+    places, pairs, numbers = _checked(positions, edges, labels, classes, titles)
+    colors = _colors(len(classes))
+    palette = _palette([*colors, GREY, INK])
+    frames, times = [], []
+    for at in range((len(places) - 1) * frames_per_step + 1):
+        step, part = divmod(at, frames_per_step)
+        frame = _frame(places, pairs, numbers, classes, titles, colors, step, part / frames_per_step, size)
+        frames.append(frame.quantize(palette=palette, dither=Dither.NONE))
+        times.append(50 if part else round(1000 * pause))
+    times[-1] *= 3
+    with atomic_file(path) as temporary:
+        frames[0].save(
+            temporary, "GIF", save_all=True, append_images=frames[1:], duration=times, loop=0, optimize=False
+        )
+
+
+def write_html(
+    path: str | Path,
+    positions: ArrayLike,
+    edges: Sequence[ArrayLike],
+    labels: ArrayLike,
+    classes: Sequence[str],
+    titles: Sequence[str],
+    curve: pd.DataFrame | None = None,
+    thumbnails: ArrayLike | None = None,
+    *,
+    ids: Sequence[str] | None = None,
+    heading: str = "Class separation, layer by layer",
+) -> None:
+    """Writes a page that shows the graphs of all layers: one file that needs no network, whole or not at all.
+
+    A slider, a button and the arrow keys go through the layers. A sample that is pointed at shows its name, its class,
+    its picture and the classes of its neighbours; a class in the legend can be switched off.
+
+    Args:
+        path: The file.
+        positions: As in `write_gif`.
+        edges: As in `write_gif`.
+        labels: As in `write_gif`.
+        classes: As in `write_gif`.
+        titles: Names of the layers.
+        curve: A table with `modularity` in a row for each of the L layers, and `maximum` if there is one; it is drawn
+            over the slider.
+        thumbnails: Images of the samples `[N, C, H, W]` in [0, 1], of one channel or three.
+        ids: What each sample is called; its number if None.
+        heading: The page's title.
+
+    Raises:
+        ValueError: As `write_gif`; if the curve has not L rows, thumbnails or ids are not those of N samples.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp()) / "graph.html"
+        >>> write_html(path, [[[0, 0], [1, 1]]], [[[0], [1]]], [0, 1], ["cat", "dog"], ["conv1"])
+        >>> path.read_text()[:15]
+        '<!doctype html>'
+    """
+    places, pairs, numbers = _checked(positions, edges, labels, classes, titles)
+    names = [str(i) for i in range(len(numbers))] if ids is None else [str(name) for name in ids]
+    if len(names) != len(numbers):
+        raise ValueError(f"expected {len(numbers)} ids, one for each sample; got {len(names)}")
+    if curve is not None and (len(curve) != len(places) or "modularity" not in curve):
+        raise ValueError(
+            f"the curve must have a column modularity and {len(places)} rows, one for each layer; got {len(curve)} "
+            f"rows of {', '.join(map(str, curve.columns))}"
+        )
+    content = {
+        "positions": places.round(4).tolist(),
+        "edges": [pair.T.tolist() for pair in pairs],
+        "labels": numbers.tolist(),
+        "classes": [str(name) for name in classes],
+        "colors": ["#{:02x}{:02x}{:02x}".format(*color) for color in _colors(len(classes))],
+        "titles": [str(title) for title in titles],
+        "ids": names,
+        "curve": None if curve is None else _numbers(curve.modularity),
+        "maximum": _numbers(curve.maximum) if curve is not None and "maximum" in curve else None,
+        "thumbnails": None if thumbnails is None else _thumbnails(np.asarray(thumbnails), len(numbers)),
+    }
+    data = json.dumps(content, allow_nan=False, separators=(",", ":"))
+    for sign in "<>&":  # so that no name can end the element that holds the data
+        data = data.replace(sign, f"\\u{ord(sign):04x}")
+    with atomic_file(path) as temporary:
+        filled = {"heading": html.escape(heading), "data": data}
+        temporary.write_text(re.sub("@(heading|data)@", lambda place: filled[place[1]], PAGE), encoding="utf-8")
+
+
+# --- what both have in common ---
+
+
+def _checked(
+    positions: ArrayLike, edges: Sequence[ArrayLike], labels: ArrayLike, classes: Sequence[str], titles: Sequence[str]
+) -> tuple[np.ndarray, list[np.ndarray], np.ndarray]:
+    """Returns positions `[L, N, 2]`, each layer's pairs of samples i < j, `[2, P]`, and labels `[N]`."""
+    places, numbers = np.asarray(positions, dtype=float), np.asarray(labels)
+    if places.ndim != 3 or places.shape[1:] != (len(numbers), 2) or not places.size:
+        raise ValueError(f"positions must have shape [L, {len(numbers)}, 2]; got {list(places.shape)}")
+    if not (places.min() >= -1e-6 and places.max() <= 1 + 1e-6):
+        raise ValueError(f"positions must lie in the unit square; got {places.min():g} to {places.max():g}")
+    if not len(edges) == len(titles) == len(places):
+        raise ValueError(f"expected edges and titles of {len(places)} layers; got {len(edges)} and {len(titles)}")
+    if numbers.min() < 0 or numbers.max() >= len(classes):
+        raise ValueError(f"labels must be numbers of {len(classes)} classes; got {numbers.min()} to {numbers.max()}")
+    pairs = []
+    for title, one in zip(titles, edges, strict=True):
+        pair = np.asarray(one, dtype=int)
+        if pair.ndim != 2 or len(pair) != 2:
+            raise ValueError(f"edges of {title!r} must have shape [2, E]; got {list(pair.shape)}")
+        if pair.size and not 0 <= pair.min() <= pair.max() < len(numbers):
+            raise ValueError(f"edges of {title!r} must be numbers of {len(numbers)} samples; got one outside")
+        pair = np.unique(np.sort(pair, axis=0), axis=1)
+        pairs.append(pair[:, pair[0] != pair[1]])
+    return places, pairs, numbers
+
+
+def _colors(num_classes: int) -> list[Color]:
+    import seaborn as sns
+
+    shades = sns.color_palette("tab10" if num_classes <= 10 else "husl", num_classes)
+    return [(round(255 * red), round(255 * green), round(255 * blue)) for red, green, blue in shades]
+
+
+def _mixed(color: Color, share: float) -> Color:
+    """The colour laid over white, with this share of it."""
+    red, green, blue = (round(255 + share * (part - 255)) for part in color)
+    return red, green, blue
+
+
+# --- the GIF ---
+
+
+def _palette(colors: Sequence[Color]) -> "Image":
+    """An image whose palette holds each colour in up to 8 shades to white, as 256 places allow."""
+    from PIL import Image
+
+    shades = min(8, max(1, 255 // len(colors)))  # more would put one so near to white that Pillow mistakes them
+    mixed = [_mixed(color, (i + 1) / shades) for color in colors[:255] for i in range(shades)]
+    palette = Image.new("P", (1, 1))
+    palette.putpalette([part for color in [WHITE, *mixed] for part in color])
+    return palette
+
+
+def _frame(
+    places: np.ndarray,
+    pairs: Sequence[np.ndarray],
+    labels: np.ndarray,
+    classes: Sequence[str],
+    titles: Sequence[str],
+    colors: Sequence[Color],
+    step: int,
+    part: float,
+    size: int,
+) -> "Image":
+    """One frame: `part` of the way from layer `step` to the next."""
+    import matplotlib
+    from PIL import Image, ImageDraw, ImageFont
+
+    scale, after = SMOOTH * size, min(step + 1, len(places) - 1)
+    file = Path(matplotlib.get_data_path()) / "fonts/ttf/DejaVuSans.ttf"
+    font, small = (ImageFont.truetype(file, round(scale * share)) for share in (0.04, min(0.032, 0.8 / len(classes))))
+    head, dot = round(0.08 * scale), 0.009 * scale
+    side = round(0.09 * scale + max(small.getlength(str(name)) for name in classes))
+    picture = Image.new("RGB", (scale + side, scale + head), WHITE)
+    pen = ImageDraw.Draw(picture)
+
+    ease = part * part * (3 - 2 * part)
+    place = places[step] + ease * (places[after] - places[step])
+    x = (0.03 + 0.94 * place[:, 0]) * scale
+    y = head + (0.97 - 0.94 * place[:, 1]) * scale
+    now, then = ({(int(i), int(j)) for i, j in pairs[layer].T} for layer in (step, after))
+    both, shown = now & then, []
+    for i, j in now | then if part else now:
+        share = 1.0 if (i, j) in both else 1 - part if (i, j) in now else part
+        shown.append((labels[i] == labels[j], share, i, j))
+    for inside, share, i, j in sorted(shown):  # grey ones below, and pale ones
+        color = _mixed(colors[labels[i]] if inside else GREY, share)
+        pen.line([x[i], y[i], x[j], y[j]], fill=color, width=round(0.0035 * scale))
+    for i, label in enumerate(labels):
+        box = [x[i] - dot, y[i] - dot, x[i] + dot, y[i] + dot]
+        pen.ellipse(box, fill=colors[label], outline=WHITE, width=round(0.002 * scale))
+
+    pen.text((0.03 * scale, 0.02 * scale), str(titles[after if part > 0.5 else step]), fill=INK, font=font)
+    for c, name in enumerate(classes):
+        middle = head + scale * (c + 0.5) / max(len(classes), 20)
+        pen.ellipse([scale + dot, middle - dot, scale + 3 * dot, middle + dot], fill=colors[c])
+        pen.text((scale + 5 * dot, middle), str(name), fill=INK, font=small, anchor="lm")
+    done = (step + part) / max(len(places) - 1, 1)
+    pen.rectangle([0, head - 0.006 * scale, scale, head - 0.002 * scale], fill=_mixed(GREY, 0.5))
+    pen.rectangle([0, head - 0.006 * scale, done * scale, head - 0.002 * scale], fill=INK)
+    return picture.resize((picture.width // SMOOTH, picture.height // SMOOTH), Image.Resampling.BOX)
+
+
+# --- the page ---
+
+
+def _numbers(column: pd.Series) -> list[float | None]:
+    return [float(value) if np.isfinite(value) else None for value in column]
+
+
+def _thumbnails(images: np.ndarray, num_samples: int) -> list[str]:
+    """Images as the text of PNG files, whatever their size no larger than `THUMBNAIL`."""
+    return list(_encoded(images, num_samples))
+
+
+def _encoded(images: np.ndarray, num_samples: int) -> Iterator[str]:
+    from PIL import Image
+
+    if images.ndim != 4 or len(images) != num_samples or images.shape[1] not in (1, 3):
+        raise ValueError(
+            f"thumbnails must have shape [{num_samples}, C, H, W] of one channel or three; got {list(images.shape)}"
+        )
+    if not (images.min() >= 0 and images.max() <= 1):
+        raise ValueError(f"thumbnails must be in [0, 1]; got {images.min():g} to {images.max():g}")
+    for pixels in (images * 255).round().astype(np.uint8).transpose(0, 2, 3, 1):
+        image = Image.fromarray(pixels.squeeze(2) if pixels.shape[2] == 1 else pixels)
+        image.thumbnail((THUMBNAIL, THUMBNAIL))
+        file = io.BytesIO()
+        image.save(file, "PNG", optimize=True)
+        yield "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()
+
+
+PAGE = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; style-src 'unsafe-inline';
+ script-src 'unsafe-inline'; base-uri 'none'; form-action 'none'">
+<title>@heading@</title>
+<style>
+:root { color-scheme: light dark; --paper: #fff; --ink: #333; --pale: #777; --line: #ddd; --edge: #c4c4c4; }
+@media (prefers-color-scheme: dark) {
+  :root { --paper: #16181c; --ink: #e4e4e4; --pale: #999; --line: #3a3d44; --edge: #50545c; }
+}
+* { box-sizing: border-box; }
+body { margin: 0 auto; max-width: 940px; padding: 10px 16px; background: var(--paper); color: var(--ink);
+  font: 15px/1.45 system-ui, sans-serif; }
+h1 { font-size: 1.15em; margin: 4px 0 10px; }
+#parts { display: grid; grid-template-columns: minmax(0, min(100%, 74vh)) minmax(200px, 1fr); gap: 20px; }
+#graph { width: 100%; display: block; border: 1px solid var(--line); border-radius: 8px; touch-action: manipulation;
+  user-select: none; }
+#graph line { stroke: var(--edge); stroke-width: .32; }
+#graph circle { stroke: var(--paper); stroke-width: .3; }
+#graph circle.on { stroke: var(--ink); stroke-width: .55; }
+#bar { display: grid; grid-template-columns: auto 1fr; gap: 4px 12px; align-items: center; margin-top: 8px; }
+#where { display: flex; justify-content: space-between; font-weight: 600; overflow-wrap: anywhere; }
+#slider { width: 100%; margin: 0; }
+#curve { width: 100%; height: 54px; padding: 0 8px; overflow: visible; display: block; }
+#curve * { fill: none; vector-effect: non-scaling-stroke; }
+button { font: inherit; color: inherit; background: none; border: 1px solid var(--line); border-radius: 8px;
+  cursor: pointer; padding: 4px 10px; }
+#play { width: 48px; height: 44px; font-size: 18px; grid-row: span 3; }
+#legend { display: flex; flex-wrap: wrap; gap: 6px; }
+#legend button { display: flex; align-items: center; gap: 6px; padding: 3px 9px; }
+#legend button[aria-pressed=false] { opacity: .35; text-decoration: line-through; }
+.dot { width: .8em; height: .8em; border-radius: 50%; flex: none; display: inline-block; }
+#card { margin-top: 16px; padding-top: 12px; border-top: 1px solid var(--line); min-height: 220px; }
+#card img { width: 112px; image-rendering: pixelated; border-radius: 4px; display: block; margin-bottom: 8px; }
+#card b { overflow-wrap: anywhere; }
+#card div { display: flex; align-items: center; gap: 6px; }
+.pale { color: var(--pale); font-size: .9em; margin: 6px 0; }
+@media (max-width: 640px) {
+  #parts { grid-template-columns: minmax(0, 1fr); gap: 10px; }
+  #card { min-height: 0; }
+  body { padding: 8px; }
+}
+</style>
+</head>
+<body>
+<h1>@heading@</h1>
+<div id="parts">
+<div>
+<svg id="graph" viewBox="-3 -3 106 106" role="img" aria-label="The graph of one layer; a dot is a sample"></svg>
+<div id="bar">
+<button id="play" aria-label="Play" title="Play (space)">&#9654;&#xFE0E;</button>
+<div id="where" aria-live="polite"><span id="layer"></span><span id="q"></span></div>
+<svg id="curve" viewBox="0 0 100 100" preserveAspectRatio="none" aria-hidden="true"></svg>
+<input id="slider" type="range" min="0" step="1" value="0" aria-label="Layer">
+</div>
+</div>
+<div><div id="legend"></div><div id="card"></div></div>
+</div>
+<script type="application/json" id="data">@data@</script>
+<script type="module">
+const data = JSON.parse(document.getElementById("data").textContent);
+const [graph, curve, slider, play, card] = ["graph", "curve", "slider", "play", "card"].map(
+  (id) => document.getElementById(id));
+const last = data.positions.length - 1, size = data.labels.length;
+const hidden = new Set();
+const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
+let at = 0, target = 0, chosen = null, playing = false, waiting = 0;
+
+function make(tag, parent, attributes) {
+  const element = document.createElementNS(parent.namespaceURI, tag);
+  for (const [name, value] of Object.entries(attributes || {})) element.setAttribute(name, value);
+  return parent.appendChild(element);
+}
+function text(tag, parent, words, name) {
+  const element = make(tag, parent, name ? { class: name } : {});
+  element.textContent = words;
+  return element;
+}
+const color = (c) => data.colors[c];
+
+// --- the graph ---
+const edges = data.edges.map((layer) => new Set(layer.map(([i, j]) => i * size + j)));
+const under = make("g", graph), over = make("g", graph), top = make("g", graph);
+const lines = new Map();
+for (const layer of edges) for (const key of layer) if (!lines.has(key)) {
+  const a = data.labels[Math.floor(key / size)], same = a === data.labels[key % size];
+  const line = make("line", same ? over : under, { display: "none" });
+  if (same) line.style.stroke = color(a);
+  lines.set(key, line);
+}
+const dots = data.labels.map((label) => make("circle", top, { r: size > 120 ? 1.1 : 1.5, fill: color(label) }));
+let places = [], shown = new Set();
+
+function draw() {
+  const step = Math.floor(at), part = at - step, next = Math.min(step + 1, last), ease = part * part * (3 - 2 * part);
+  const now = edges[step], then = edges[next], union = new Set([...now, ...then]);
+  places = data.positions[step].map(([x, y], i) => {
+    const [u, v] = data.positions[next][i];
+    return [100 * (x + ease * (u - x)), 100 * (1 - y - ease * (v - y))];
+  });
+  const faint = (i) => hidden.has(data.labels[i]);
+  for (const key of shown) if (!union.has(key)) lines.get(key).setAttribute("display", "none");
+  for (const key of union) {
+    const i = Math.floor(key / size), j = key % size, line = lines.get(key);
+    let alpha = now.has(key) && then.has(key) ? 1 : now.has(key) ? 1 - part : part;
+    if (faint(i) || faint(j)) alpha *= .04;
+    else if (chosen !== null && i !== chosen && j !== chosen) alpha *= .18;
+    line.setAttribute("display", "inline");
+    line.setAttribute("x1", places[i][0]); line.setAttribute("y1", places[i][1]);
+    line.setAttribute("x2", places[j][0]); line.setAttribute("y2", places[j][1]);
+    line.style.strokeOpacity = alpha;
+  }
+  shown = union;
+  dots.forEach((dot, i) => {
+    dot.setAttribute("cx", places[i][0]); dot.setAttribute("cy", places[i][1]);
+    dot.style.fillOpacity = faint(i) ? .07 : 1;
+    dot.classList.toggle("on", i === chosen);
+  });
+  const layer = Math.round(at), q = data.curve && data.curve[layer];
+  document.getElementById("layer").textContent = data.titles[layer];
+  document.getElementById("q").textContent = typeof q === "number" ? "Q = " + q.toFixed(3) : "";
+  slider.value = target;
+  slider.setAttribute("aria-valuetext", data.titles[target]);
+  if (marker) for (const end of ["x1", "x2"]) marker.setAttribute(end, last ? 100 * at / last : 50);
+}
+
+// --- the curve over the slider ---
+let marker = null;
+if (data.curve && last) {
+  const low = Math.min(0, ...data.curve), high = Math.max(...data.curve, ...(data.maximum || []), 1e-9);
+  const place = (value, i) => 100 * i / last + " " + (96 - 92 * (value - low) / (high - low));
+  const path = (values) => values.map((value, i) => value === null ? "" :
+    (i && values[i - 1] !== null ? "L" : "M") + place(value, i)).join("");
+  make("path", curve, { d: "M0 96L100 96", stroke: "var(--line)" });
+  if (data.maximum) make("path", curve, { d: path(data.maximum), stroke: "var(--pale)", "stroke-dasharray": "2 4" });
+  marker = make("line", curve, { y1: 0, y2: 100, stroke: "var(--pale)", "stroke-width": 1.5 });
+  make("path", curve, { d: path(data.curve), stroke: "var(--ink)", "stroke-width": 2 });
+} else curve.style.display = "none";
+
+// --- what is known of one sample ---
+function tell() {
+  card.replaceChildren();
+  if (chosen === null) {
+    text("p", card, "A dot is a sample; a line joins it to a near neighbour in this layer. A line inside a class has " +
+      "its colour, one between classes is grey. Point at a dot, or tap it. Arrow keys change the layer.", "pale");
+    return;
+  }
+  const layer = Math.round(at), label = data.labels[chosen], count = new Map();
+  for (const key of edges[layer]) {
+    const i = Math.floor(key / size), j = key % size;
+    const other = i === chosen ? j : j === chosen ? i : null;
+    if (other !== null) count.set(data.labels[other], (count.get(data.labels[other]) || 0) + 1);
+  }
+  if (data.thumbnails) make("img", card, { src: data.thumbnails[chosen], alt: "" });
+  const title = make("div", card);
+  make("span", title, { class: "dot" }).style.background = color(label);
+  text("b", title, data.classes[label]);
+  text("div", card, data.ids[chosen], "pale").style.overflowWrap = "anywhere";
+  const all = [...count.values()].reduce((a, b) => a + b, 0);
+  text("p", card, (count.get(label) || 0) + " of " + all + " neighbours are of its class", "pale");
+  for (const [c, number] of [...count].sort((a, b) => b[1] - a[1])) {
+    const row = make("div", card);
+    make("span", row, { class: "dot" }).style.background = color(c);
+    text("span", row, number + " \u00d7 " + data.classes[c]);
+  }
+}
+function choose(sample) {
+  if (sample === chosen) return;
+  chosen = sample;
+  draw(); tell();
+}
+function nearest(event) {
+  const box = graph.getBoundingClientRect();
+  const x = 106 * (event.clientX - box.left) / box.width - 3, y = 106 * (event.clientY - box.top) / box.height - 3;
+  let best = null, distance = 4;
+  places.forEach(([u, v], i) => {
+    const d = Math.hypot(u - x, v - y);
+    if (d < distance && !hidden.has(data.labels[i])) { best = i; distance = d; }
+  });
+  return best;
+}
+graph.addEventListener("pointermove", (event) => { if (event.pointerType === "mouse") choose(nearest(event)); });
+graph.addEventListener("pointerdown", (event) => choose(nearest(event)));
+
+// --- from layer to layer ---
+let clock = null;
+function go(layer) {
+  target = Math.max(0, Math.min(last, layer));
+  if (still) at = target;
+  if (clock === null) { clock = performance.now(); requestAnimationFrame(tick); }
+}
+function tick(time) {
+  const passed = Math.max(0, time - clock), layer = Math.round(at);
+  clock = time;
+  const step = passed / 800 * Math.max(1, Math.abs(target - at));
+  at = Math.abs(target - at) <= step ? target : at + Math.sign(target - at) * step;
+  draw();
+  if (Math.round(at) !== layer || at === target) tell();
+  if (playing && at === target) {
+    waiting += passed;
+    if (target === last) stop();
+    else if (waiting > 700) { waiting = 0; target += 1; if (still) at = target; }
+  }
+  if (playing || at !== target) requestAnimationFrame(tick);
+  else clock = null;
+}
+function stop() {
+  playing = false;
+  play.textContent = "\u25b6\ufe0e";
+  play.setAttribute("aria-label", "Play");
+}
+function toggle() {
+  if (playing) { stop(); return; }
+  if (!last) return;
+  if (target === last) { at = 0; target = 0; }
+  playing = true; waiting = 500;
+  play.textContent = "\u23f8\ufe0e";
+  play.setAttribute("aria-label", "Stop");
+  go(target);
+}
+play.addEventListener("click", toggle);
+slider.max = last;
+slider.addEventListener("input", () => { stop(); go(Number(slider.value)); });
+document.addEventListener("keydown", (event) => {
+  const moves = { ArrowLeft: -1, ArrowRight: 1, Home: -last, End: last };
+  const turn = { ArrowUp: -1, ArrowDown: 1 };
+  if (event.ctrlKey || event.metaKey || event.altKey) return;
+  if (event.key in moves) { stop(); go(target + moves[event.key]); }
+  else if (event.key in turn) choose(((chosen === null ? -1 : chosen) + turn[event.key] + size) % size);
+  else if (event.key === "Escape") choose(null);
+  else if (event.key === " " && event.target.tagName !== "BUTTON") toggle();
+  else return;
+  event.preventDefault();
+});
+
+// --- the classes ---
+const legend = document.getElementById("legend");
+data.classes.forEach((name, c) => {
+  const button = make("button", legend, { "aria-pressed": "true" });
+  make("span", button, { class: "dot" }).style.background = color(c);
+  text("span", button, name);
+  button.addEventListener("click", () => {
+    if (!hidden.delete(c)) hidden.add(c);
+    button.setAttribute("aria-pressed", String(!hidden.has(c)));
+    draw();
+  });
+});
+draw(); tell();
+</script>
+</body>
+</html>
+"""
