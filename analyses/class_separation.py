@@ -1,7 +1,7 @@
 r"""Class separation: the samples of each layer in the plane, and the graph that moves as the layers go by.
 
 Claim (Lu et al. 2022, figure 1): what modularity counts can be seen. In the first layers the classes lie mixed and the
-edges run between them; layer by layer Q rises, the clouds part, and the edges that are left join samples of one class.
+edges run between them; towards the last ones Q rises, the clouds part, and the edges join samples of one class.
 
     python -m analyses.class_separation
     python -m analyses.class_separation --model resnet20 --weights resnet20.pt --dataset folder:cifar10 --nodes 60

@@ -57,7 +57,7 @@ def embed(
     positions = torch.nn.functional.pad(scores[:, :2], (0, 2 - min(scores.shape[1], 2)))
     if method == "tsne":
         from sklearn.manifold import TSNE
-        from threadpoolctl import threadpool_limits
+        from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
         start = 1e-4 * positions / positions[:, 0].std()
         found = TSNE(perplexity=min(perplexity, (len(x) - 1) / 3), init=start.numpy(), random_state=seed)

@@ -155,6 +155,14 @@ def test_communities_of_few_samples_layers_and_columns(tmp_path: Path) -> None:
         main(num_samples=60, repeats=1, layers=("conv1",), out=tmp_path / "b")
 
 
+def test_class_separation_leaves_its_pictures_and_repeats(tmp_path: Path) -> None:
+    from analyses.class_separation import SMOKE, main
+
+    table = main(**SMOKE, out=tmp_path / "a")
+    assert {"figure.png", "graph.png", "graph.gif", "graph.html"} <= {path.name for path in (tmp_path / "a").iterdir()}
+    pd.testing.assert_frame_equal(main(**SMOKE, out=tmp_path / "b"), table)
+
+
 def test_significance_tells_trained_from_shuffled(tmp_path: Path) -> None:
     from analyses.significance import SMOKE, main
 
