@@ -217,7 +217,8 @@ def test_unrelated_graphs_share_what_chance_gives() -> None:
 def test_uneven_numbers_of_neighbors() -> None:
     star = Data(edge_index=torch.tensor([[0, 0, 0, 1], [1, 2, 3, 0]]), num_nodes=5)
     pair = Data(edge_index=torch.tensor([[0, 1, 0], [1, 0, 1]]), num_nodes=5)  # (0, 1) listed twice
-    assert float(mutual_neighbors(star, pair)) == float(mutual_neighbors(pair, star)) == pytest.approx((1 / 3 + 1) / 2)
+    # Unmarked graphs are read in both directions: of 0 … 3 the neighbours shared are 1 of 3, 1 of 1, 0 and 0 of 1.
+    assert float(mutual_neighbors(star, pair)) == float(mutual_neighbors(pair, star)) == pytest.approx((1 / 3 + 1) / 4)
     assert float(edge_jaccard(star, pair)) == pytest.approx(1 / 3)
     empty = Data(edge_index=torch.empty(2, 0, dtype=torch.int64), num_nodes=5)
     assert edge_jaccard(empty, empty).isnan()
