@@ -1,8 +1,9 @@
 """Ablation: what of a modularity curve is the network's, and what is the graph's."""
 
+import json
 import warnings
 from collections.abc import Sequence
-from itertools import product
+from itertools import chain, product
 from typing import Any, get_args
 
 import pandas as pd
@@ -10,6 +11,8 @@ import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
+from ._files import atomic_file
+from ._finished import Finished
 from .activations import layer_activations, layer_groups
 from .graphs._build import Symmetrize, neighbor_graph
 from .graphs._topk import Metric, nearest_neighbors
@@ -82,22 +85,27 @@ def ablation(
         raise ValueError("k and num_samples must hold at least one number each")
     x, y = collect(samples, labels)
     subsets = [(n, i, draw(y, n, seed=seed + i)[0]) for n in num_samples for i in range(draws)]
-    rows: list[tuple[Any, ...]] = []
+    rows: list[Sequence[Any]] = []
     groups = layer_groups(model, x, layers, max_memory=max_memory)
-    depth, shown = 0, not progress or None
-    with tqdm(total=sum(map(len, groups)), unit="layer", leave=False, disable=shown) as bar:
+    order = list(chain(*groups))
+    work = Finished("ablation", model, x, y, k, num_samples, metrics, symmetrize, weights, draws, seed)
+    with tqdm(total=len(order), unit="layer", leave=False, disable=not progress or None) as bar:
         for group in groups:
-            activations = layer_activations(model, x, group, batch_size=batch_size, progress=progress)
-            for layer in list(activations):
-                features, depth = activations.pop(layer), depth + 1
-                for (n, i, chosen), metric in product(subsets, metrics):
-                    part, classes = features[chosen.to(features.device)], y[chosen].to(features.device)
-                    smallest = int(classes.unique(return_counts=True)[1].min())
-                    similarity, index = nearest_neighbors(part, max(k), metric=metric, layer=layer)
-                    for few, rule, kind in product(k, symmetrize, weights):
-                        weight = _weights(similarity[:, :few], index[:, :few], metric, kind)
-                        q = float(modularity(neighbor_graph(index[:, :few], weight, symmetrize=rule), classes))
-                        rows.append((layer, depth, n, i, few, metric, rule, kind, q, smallest <= few))
+            there = {layer: file for layer in group if (file := work.done(layer))}
+            missing = [layer for layer in group if layer not in there]
+            activations = (
+                layer_activations(model, x, missing, batch_size=batch_size, progress=progress) if missing else {}
+            )
+            for layer in group:
+                if layer in there:
+                    measured = json.loads(there[layer].read_text())
+                else:
+                    features = activations.pop(layer)
+                    measured = _measured(features, y, subsets, k, metrics, symmetrize, weights, layer)
+                    if file := work.file(layer):
+                        with atomic_file(file) as temporary:
+                            temporary.write_text(json.dumps(measured))
+                rows += [(layer, order.index(layer) + 1, *row) for row in measured]
                 bar.update()
     names = ["layer", "depth", "num_samples", "draw", *SETTINGS[1:], "modularity", "k_reaches_class"]
     return pd.DataFrame(rows, columns=names)
@@ -136,6 +144,29 @@ def rank_stability(table: pd.DataFrame, **default: Any) -> pd.DataFrame:
     found = pd.DataFrame({"spearman": spearman, "largest_difference": (mean - mean.loc[key]).abs().max(axis=1)})
     found["k_reaches_class"] = table.groupby(SETTINGS).k_reaches_class.any()
     return found.reset_index()
+
+
+def _measured(
+    features: Tensor,
+    y: Tensor,
+    subsets: Sequence[tuple[int, int, Tensor]],
+    k: Sequence[int],
+    metrics: Sequence[Metric],
+    symmetrize: Sequence[Symmetrize],
+    weights: Sequence[str],
+    layer: str,
+) -> list[Sequence[Any]]:
+    """The rows of one layer."""
+    rows: list[Sequence[Any]] = []
+    for (n, i, chosen), metric in product(subsets, metrics):
+        part, classes = features[chosen.to(features.device)], y[chosen].to(features.device)
+        smallest = int(classes.unique(return_counts=True)[1].min())
+        similarity, index = nearest_neighbors(part, max(k), metric=metric, layer=layer)
+        for few, rule, kind in product(k, symmetrize, weights):
+            weight = _weights(similarity[:, :few], index[:, :few], metric, kind)
+            q = float(modularity(neighbor_graph(index[:, :few], weight, symmetrize=rule), classes))
+            rows.append((n, i, few, metric, rule, kind, q, smallest <= few))
+    return rows
 
 
 def _weights(similarity: Tensor, index: Tensor, metric: str, kind: str) -> Tensor:

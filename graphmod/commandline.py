@@ -32,12 +32,12 @@ def run(main: Callable[..., Any], arguments: Sequence[str] | None = None) -> Non
     signal.signal(signal.SIGTERM, _terminate)
     try:
         main(**values)
-    except KeyboardInterrupt:
-        sys.exit(_say("stopped; nothing was written", 130))
+    except KeyboardInterrupt as error:
+        sys.exit(_say("; ".join(["stopped", *getattr(error, "__notes__", ["nothing was written"])]), 130))
     except (ValueError, TypeError, OSError) as error:
         if os.environ.get("GRAPHMOD_TRACEBACK"):
             raise
-        sys.exit(_say(f"error: {error}", 2))
+        sys.exit(_say("\n".join([f"error: {error}", *getattr(error, "__notes__", [])]), 2))
 
 
 def parser(main: Callable[..., Any]) -> argparse.ArgumentParser:

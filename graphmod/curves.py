@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch_geometric.data import Data
 from tqdm.auto import tqdm
 
+from ._finished import Finished
 from .activations import layer_activations, layer_groups
 from .graphs._dynamic import DynamicGraph
 from .graphs._topk import check_k
@@ -89,16 +90,28 @@ def dynamic_graph(
             stacklevel=2,
         )
     groups = layer_groups(model, x, layers, max_memory=max_memory, transform=transform)
-    graphs = {}
+    work, home = Finished("graph", model, x, y, transform, graph, k, graph_options), next(model.parameters(), x).device
+    graphs: dict[str, Data] = {}
     total, shown = sum(map(len, groups)), not progress or None  # None: on a terminal only
     with tqdm(desc=f"{title} graphs".strip(), total=total, leave=False, unit="layer", disable=shown) as bar:
         for group in groups:
-            activations = layer_activations(
-                model, x, group, batch_size=batch_size, transform=transform, title=title, progress=progress
+            there = {name: file for name in group if (file := work.done(name))}
+            missing = [name for name in group if name not in there]
+            activations = (
+                {}
+                if not missing
+                else layer_activations(
+                    model, x, missing, batch_size=batch_size, transform=transform, title=title, progress=progress
+                )
             )
-            for name in list(activations):
-                features = activations.pop(name)
-                graphs[name] = graph(features, k, y=y.to(features.device), layer=name, **graph_options)
+            for name in group:
+                if name in there:
+                    graphs[name] = DynamicGraph.load(there[name])[name].to(home)
+                else:
+                    features = activations.pop(name)
+                    graphs[name] = graph(features, k, y=y.to(features.device), layer=name, **graph_options)
+                    if "x" not in graphs[name] and (file := work.file(name)):
+                        DynamicGraph({name: graphs[name]}).save(file)
                 bar.update()
     return DynamicGraph(graphs)
 
@@ -286,16 +299,25 @@ def published_curve(model: str, dataset: str = "CIFAR-10", condition: str = "cle
         >>> published_curve("ResNet18").modularity.max()
         np.float64(0.836)
     """
-    with (resources.files("graphmod.data") / "reference/lu2022-curves.csv").open() as file:
-        table = pd.read_csv(file)
+    table = published_curves()
     rows = table[(table.dataset == dataset) & (table.condition == condition)]
-    if model not in set(rows.model):
-        there = sorted(set(table[table.condition == condition].model)) or sorted(set(table.condition))
+    if model not in set(rows.network):
+        there = sorted(set(table[table.condition == condition].network)) or sorted(set(table.condition))
         raise ValueError(
             f"no curve was published for {model!r}, {dataset!r}, {condition!r}; there are {', '.join(there)}"
         )
-    rows = rows[rows.model == model]
-    return pd.DataFrame({"depth": rows["index"].to_numpy(), "modularity": rows.value.to_numpy()})
+    return rows.loc[rows.network == model, ["depth", "modularity"]].reset_index(drop=True)
+
+
+def published_curves() -> pd.DataFrame:
+    """Returns all curves of Lu et al. 2022: `network`, `dataset`, `condition`, `depth` (or epoch), `modularity`.
+
+    Example:
+        >>> published_curves().groupby("condition").network.nunique()["clean"]
+        np.int64(9)
+    """
+    with (resources.files("graphmod.data") / "reference/lu2022-curves.csv").open() as file:
+        return pd.read_csv(file).rename(columns={"model": "network", "index": "depth", "value": "modularity"})
 
 
 def _name(function: Metric) -> str:

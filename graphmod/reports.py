@@ -19,6 +19,7 @@ import pandas as pd
 import torch
 
 from ._files import atomic_file
+from ._finished import finished_work
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -42,7 +43,8 @@ def result_folder(out: str | Path) -> Iterator[Path]:
     """Yields a folder to write results into; at the end it takes the name `out`, or vanishes on an error or Ctrl-C.
 
     That `out` can be written is seen at the start, before the work. An earlier result of that name is replaced, any
-    other folder with something in it is left alone.
+    other folder with something in it is left alone. Graphs that were finished before an error or Ctrl-C are kept beside
+    it in `.NAME.finished` until the same study succeeds, and are not made again.
 
     Raises:
         FileExistsError: If `out` holds something that is not a result.
@@ -66,7 +68,8 @@ def result_folder(out: str | Path) -> Iterator[Path]:
     old = temporary.with_name(temporary.name + ".old")
     try:
         temporary.chmod(0o755)
-        yield temporary
+        with finished_work(out.with_name(f".{out.name}.finished")):
+            yield temporary
         if out.exists():
             out.rename(old)
         temporary.rename(out)

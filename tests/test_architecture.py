@@ -10,7 +10,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 # Each rank may import from the ranks above it in this list; a family is one stage, its members know only its private files.
 RANKS = [
-    {"_quiet", "_files", "_family", "_names", "_layers", "samples", "data"},
+    {"_quiet", "_files", "_finished", "_family", "_names", "_layers", "samples", "data"},
     {
         "activations",
         "graphs",

@@ -1,0 +1,132 @@
+"""Finished work: a study makes nothing twice, and one that was stopped goes on where it was.
+
+While a folder is open for it, each piece of work has a file there, named after all that the piece depends on. A piece
+whose file exists is read; a changed setting, weight or sample gives another name.
+"""
+
+import hashlib
+import inspect
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+_OPEN: ContextVar[Path | None] = ContextVar("finished work", default=None)
+_MACHINERY = set(vars(nn.Module())) - {"_parameters", "_buffers", "_modules"}
+
+
+@contextmanager
+def finished_work(folder: str | Path) -> Iterator[Path]:
+    """Opens a folder for finished work; it is removed at the end, and stays after an error if there is work in it.
+
+    Inside another one that one's folder is used, so that studies that run together share their work.
+
+    Args:
+        folder: The folder; it is made when the first piece is finished.
+
+    Yields:
+        The folder that is used.
+
+    Example:
+        >>> import tempfile
+        >>> with finished_work(Path(tempfile.mkdtemp()) / "work"):
+        ...     one, same, other = (Finished(torch.eye(3), k).file("conv1") for k in (3, 3, 5))
+        >>> one == same, one == other
+        (True, False)
+    """
+    if (outer := _OPEN.get()) is not None:
+        yield outer
+        return
+    folder = Path(folder)
+    token = _OPEN.set(folder)
+    try:
+        yield folder
+        shutil.rmtree(folder, ignore_errors=True)
+    except BaseException as error:
+        if folder.is_dir():
+            error.add_note(f"what was finished is kept in {folder}: the same command goes on from there")
+        raise
+    finally:
+        _OPEN.reset(token)
+
+
+class Finished:
+    """The files of pieces of work that depend on the same things.
+
+    Args:
+        *depends: All that the work depends on: modules, tensors, functions, plain values, and lists and dicts of them.
+            Where one of them cannot be told from another by what it holds (a lambda, a module with hooks or with
+            attributes of a kind unknown here), or where no folder is open, there are no files.
+    """
+
+    def __init__(self, *depends: Any) -> None:
+        self._folder, self._digest = _OPEN.get(), hashlib.blake2b(digest_size=16)
+        try:
+            if self._folder is not None:
+                _feed(self._digest, depends)
+        except _UnknownError:
+            self._folder = None
+
+    def file(self, name: str) -> Path | None:
+        """Returns where a piece is to be written, whole or not at all."""
+        piece = self._digest.copy()
+        piece.update(name.encode())
+        return self._folder and self._folder / piece.hexdigest()
+
+    def done(self, name: str) -> Path | None:
+        """Returns the file of a piece that is finished."""
+        file = self.file(name)
+        return file if file is not None and file.is_file() else None
+
+
+class _UnknownError(Exception):
+    """A value that has no name by what it holds."""
+
+
+def _feed(digest: "hashlib.blake2b", value: Any) -> None:
+    digest.update(f"<{type(value).__module__}.{type(value).__qualname__}>".encode())
+    match value:
+        case None | bool() | int() | float() | str() | torch.dtype() | torch.device() | torch.Size():
+            digest.update(repr(value).encode())
+        case Tensor():
+            digest.update(f"{value.dtype}{list(value.shape)}{value.device.type}".encode())
+            digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+        case nn.Module():
+            _feed_source(digest, type(value))
+            own = {name: entry for name, entry in vars(value).items() if name not in _MACHINERY}
+            if any(hooks for name, hooks in vars(value).items() if name.endswith("_hooks")):
+                raise _UnknownError
+            _feed(digest, own)
+        case Mapping():
+            for key, entry in value.items():
+                _feed(digest, (key, entry))
+        case Sequence() | set() | frozenset():
+            for entry in sorted(value) if isinstance(value, set | frozenset) else value:
+                _feed(digest, entry)
+        case partial():
+            _feed(digest, (value.func, value.args, value.keywords))
+        case type():
+            _feed_source(digest, value)
+        case _ if inspect.isbuiltin(value) or (inspect.isfunction(value) and not value.__closure__):
+            _feed_source(digest, value)
+        case _:
+            raise _UnknownError
+    digest.update(b"</>")
+
+
+def _feed_source(digest: "hashlib.blake2b", what: Any) -> None:
+    """The name of a function or class, and its text unless a version of torch says what it is."""
+    digest.update(f"{what.__module__}.{what.__qualname__} {torch.__version__}".encode())
+    if "<lambda>" in what.__qualname__:
+        raise _UnknownError
+    if not inspect.isbuiltin(what) and not what.__module__.startswith(("torch.", "torchvision.", "builtins")):
+        try:
+            digest.update(inspect.getsource(what).encode())
+        except (OSError, TypeError) as error:
+            raise _UnknownError from error
