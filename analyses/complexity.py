@@ -2,9 +2,11 @@ r"""Complexity: degradation and plateau grow with what a network has beyond what
 
 Claim (Lu et al. 2022): degradation and plateau are related to the relative complexity of the model. For each network
 and data set: how many layers separate the classes, how many idle and how many mix them, by the repeats' own confidence
-interval, beside depth, parameters and accuracy. A network with random weights (`NAME=none`) is the control.
+interval, beside depth, parameters and accuracy. A network with random weights (`NAME=none`) is the control. With
+`--published` the same is read off the 27 published curves, which came without spread, by a stated tolerance.
 
     python -m analyses.complexity
+    python -m analyses.complexity --published
     python -m analyses.complexity --networks resnet20=resnet20.pt,resnet56=resnet56.pt --datasets folder:cifar10 \
         --split train --num-samples 500 --repeats 10
 """
@@ -15,12 +17,12 @@ import pandas as pd
 import torch
 
 from graphmod.commandline import run
-from graphmod.curves import dynamic_graph, measure
+from graphmod.curves import dynamic_graph, measure, published_curves
 from graphmod.datasets import load
 from graphmod.models import build
 from graphmod.models import networks as named
 from graphmod.plots.grid import plot_grid
-from graphmod.pruning import PHASES, redundant_layers
+from graphmod.pruning import count_phases, redundant_layers
 from graphmod.reports import result_folder, write_figure, write_settings, write_table
 from graphmod.samples import draw
 from graphmod.training import accuracy
@@ -38,6 +40,8 @@ def main(
     num_samples: int = 200,
     repeats: int = 5,
     confidence: float = 0.95,
+    published: bool = False,
+    tolerance: float = 0.005,
     seed: int = 0,
     device: str = "cuda" if torch.cuda.is_available() else "cpu",
     out: Path = Path("results/complexity"),
@@ -53,6 +57,8 @@ def main(
         num_samples: Samples of one graph.
         repeats: Disjoint stratified draws of so many samples, at least 2.
         confidence: How often the interval of a layer's gain is to hold.
+        published: Also reads the published curves of nine networks on three data sets.
+        tolerance: What a gain of theirs must exceed to be separation or, below zero, degradation.
         seed: Seed of the draws and of random weights.
         device: Where the networks run and the graphs are built.
         out: Folder of the result.
@@ -71,20 +77,26 @@ def main(
                 ]
                 curve = redundant_layers(measure(graphs), confidence=confidence)
                 curves.append(curve.assign(network=label, dataset=dataset))
-                q = curve.modularity
-                rows.append(
-                    {
-                        "network": label, "dataset": dataset, "num_layers": len(curve),
-                        "num_parameters": sum(parameter.numel() for parameter in network.parameters()),
-                        "accuracy": accuracy(network, samples.images, samples.labels),
-                        **{phase: int((curve.phase == phase).sum()) for phase in PHASES},
-                        "first_q": q.iloc[0], "lowest_q": q.min(), "last_q": q.iloc[-1],
-                    }
-                )  # fmt: skip
-        table, curve = pd.DataFrame(rows), pd.concat(curves, ignore_index=True)
+                size = sum(parameter.numel() for parameter in network.parameters())
+                right = accuracy(network, samples.images, samples.labels)
+                rows.append({"network": label, "dataset": dataset, "num_parameters": size, "accuracy": right})
+        curve = pd.concat(curves, ignore_index=True)
+        table = pd.DataFrame(rows).merge(count_phases(curve))
         write_table(folder / "table.csv", table)
         write_table(folder / "curves.csv", curve)
         write_figure(folder / "figure.png", plot_grid(curve))
+        if published:
+            read = published_curves().query("condition == 'clean'").rename(columns={"modularity": "value"})
+            read = read.assign(repeat=0, layer=read.depth, metric="modularity")
+            curve = pd.concat(
+                redundant_layers(one, tolerance=tolerance).assign(network=network, dataset=dataset)
+                for dataset, of_dataset in read.groupby("dataset", sort=False)
+                for network, one in of_dataset.groupby("network", sort=False)
+            )
+            counted = count_phases(curve)
+            write_table(folder / "published.csv", counted)
+            write_figure(folder / "published.png", plot_grid(curve))
+            print(counted.round(3).to_string(index=False), end="\n\n")
         write_settings(folder, settings)
     print(table.round(3).to_string(index=False))
     print(f"\nTables, figure and settings are in {out}")

@@ -59,3 +59,27 @@ def redundant_layers(values: pd.DataFrame, *, confidence: float = 0.95, toleranc
     table.loc[table.gain_high < 0, "phase"] = "degradation"
     table["phase"] = table.phase.where(table.gain.notna())
     return table.reset_index()[["layer", "depth", "modularity", "gain", "gain_low", "gain_high", "phase"]]
+
+
+def count_phases(curves: pd.DataFrame) -> pd.DataFrame:
+    """Counts the layers of each phase of several networks and data sets.
+
+    Args:
+        curves: Tables of `redundant_layers` one under the other, with columns `network` and `dataset`.
+
+    Returns:
+        One row a network and data set: `network`, `dataset`, `num_layers`, the number of layers of each phase
+        (`separation`, `plateau`, `degradation`), `first_q`, `lowest_q` and `last_q`.
+
+    Example:
+        >>> curves = pd.DataFrame({"network": "vgg11", "dataset": "digits", "depth": [1, 2], "modularity": [0.1, 0.8]})
+        >>> count_phases(curves.assign(phase=[None, "separation"])).iloc[0, 2:].tolist()
+        [2.0, 1.0, 0.0, 0.0, 0.1, 0.1, 0.8]
+    """
+    groups = curves.sort_values("depth", kind="stable").groupby(["network", "dataset"], sort=False)
+    table = groups.modularity.agg(num_layers="size", first_q="first", lowest_q="min", last_q="last")
+    for place, phase in enumerate(PHASES, start=1):
+        counted = (curves.phase == phase).groupby([curves.network, curves.dataset]).sum()
+        table.insert(place, phase, counted.reindex(table.index))
+    order = curves.drop_duplicates(["network", "dataset"])[["network", "dataset"]]
+    return order.merge(table.reset_index())

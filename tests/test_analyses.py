@@ -113,6 +113,11 @@ def test_complexity_counts_the_phases_of_its_curves(tmp_path: Path) -> None:
     assert (table.separation + table.plateau + table.degradation + 1 == table.num_layers).all()
     assert table.last_q["digits"] > table.last_q["digits random"] + 0.05
     assert table.accuracy["digits"] > 0.9 > 0.4 > table.accuracy["digits random"]
+    assert not (tmp_path / "a/published.csv").exists()
+    main(**SMOKE, published=True, out=tmp_path / "b")
+    read = pd.read_csv(tmp_path / "b/published.csv")
+    assert len(read) == 27
+    assert (read.separation + read.plateau + read.degradation + 1 == read.num_layers).all()
     counted = curves[curves.network == "digits random"].phase.value_counts()
     assert counted.get("degradation", 0) == table.degradation["digits random"]
 

@@ -8,7 +8,7 @@ from matplotlib.patches import Rectangle
 from scipy import stats
 
 from graphmod.plots.grid import SHADES, plot_grid
-from graphmod.pruning import redundant_layers
+from graphmod.pruning import count_phases, redundant_layers
 
 
 def measured(q: np.ndarray) -> pd.DataFrame:
@@ -20,6 +20,19 @@ def measured(q: np.ndarray) -> pd.DataFrame:
         for metric in ("modularity", "overlap")
     ]
     return pd.DataFrame(rows, columns=["repeat", "layer", "depth", "metric", "value"])
+
+
+def test_phases_are_counted_in_the_order_given() -> None:
+    q = {"b": [0.1, 0.0, 0.0, 0.5], "a": [0.2, 0.4]}
+    curves = [
+        redundant_layers(measured(np.array([values])), tolerance=0.01).assign(network=network, dataset=dataset)
+        for dataset in ("z", "y")
+        for network, values in q.items()
+    ]
+    table = count_phases(pd.concat(curves))
+    assert table[["network", "dataset"]].to_numpy().tolist() == [["b", "z"], ["a", "z"], ["b", "y"], ["a", "y"]]
+    assert table.iloc[0, 2:].tolist() == [4, 1, 1, 1, 0.1, 0.0, 0.5]
+    assert table.iloc[3, 2:].tolist() == [2, 1, 0, 0, 0.2, 0.2, 0.4]
 
 
 def test_phases_are_those_of_a_paired_t_test() -> None:
