@@ -75,6 +75,7 @@ def main(
         out: Folder of the result.
     """
     settings = dict(locals())
+    references = {name: published_curve(name) for name in published}
     with result_folder(out) as folder:
         samples = load(
             dataset, split=split, num_samples=num_samples * repeats, order=order, seed=seed,
@@ -102,8 +103,7 @@ def main(
         write_table(folder / "repeats.csv", measured[model])
         for name, other in curves.items():
             write_table(folder / f"beside/{name}.csv", other)
-        beside = curves | {name: published_curve(name) for name in published}
-        if beside:
+        if beside := curves | references:
             write_table(folder / "agreement.csv", compare_curves(curve, beside))
         write_figure(folder / "figure.png", plot_curve(curve, label=model, beside=beside))
         for i, repeat in enumerate(graphs[model]):

@@ -76,7 +76,7 @@ def layer_activations(
 
     total = -(-len(samples) // max(batch_size, 1)) if isinstance(samples, Tensor) else None
     home = next(model.parameters(), torch.empty(0)).device
-    with torch.no_grad(), _evaluation(model), _hooks(model, {name: record(name) for name in names}):
+    with torch.no_grad(), evaluation(model), _hooks(model, {name: record(name) for name in names}):
         source, shown = batches(samples, batch_size), not progress or None  # None: on a terminal only
         for x, _ in tqdm(source, f"{title} forward".strip(), total, leave=False, unit="batch", disable=shown):
             runs.clear()
@@ -169,7 +169,8 @@ def _num_bytes(size: int | str) -> int:
 
 
 @contextmanager
-def _evaluation(model: nn.Module) -> Iterator[None]:
+def evaluation(model: nn.Module) -> Iterator[None]:
+    """Puts a model into evaluation mode for a while; afterwards every module has its own mode again."""
     modes = {module: module.training for module in model.modules()}
     model.eval()
     try:

@@ -1,7 +1,19 @@
-"""Layers that add nothing: where the modularity curve is level or falls."""
+"""Layers that add nothing: where the modularity curve is level or falls, and which to remove for a smaller network."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import pandas as pd
+from torch import nn
+from tqdm.auto import tqdm
 
+from ._layers import layer_names
+from .costs import cost
+from .criteria import State, find_criterion
+from .samples import collect
+from .surgery import check_removable, drop_layers, removable_layers, skip_layers
+
+__all__ = ["count_phases", "drop_layers", "plan_removal", "redundant_layers", "removable_layers"]
 PHASES = ("separation", "plateau", "degradation")
 
 
@@ -83,3 +95,90 @@ def count_phases(curves: pd.DataFrame) -> pd.DataFrame:
         table.insert(place, phase, counted.reindex(table.index))
     order = curves.drop_duplicates(["network", "dataset"])[["network", "dataset"]]
     return order.merge(table.reset_index())
+
+
+def plan_removal(
+    model: nn.Module,
+    samples: Any,
+    labels: Any = None,
+    *,
+    num_layers: int | None = None,
+    max_macs: float | None = None,
+    criterion: str | Callable[[State], dict[str, float]] = "modularity",
+    layers: Sequence[str] | None = None,
+    at: str | None = None,
+    k: int = 3,
+    seed: int = 0,
+    progress: bool = True,
+) -> pd.DataFrame:
+    """Chooses layers to remove, one after the other, each by what the network does without it and those before it.
+
+    Args:
+        model: The network; it stays as it is.
+        samples: The samples that choose: a few hundred, none of which should judge the result. As in `dynamic_graph`.
+        labels: Integers `[N]`; those that come with the samples if None.
+        num_layers: How many layers to remove. Either this or `max_macs`.
+        max_macs: Removes layers until the network needs at most so many multiply-adds a sample, or, if it is at most 1,
+            such a share of what it needed.
+        criterion: A file of `graphmod/criteria`, or a function like those. The default asks, greedily, without which
+            layer the modularity of the last layer is highest; see docs/studies.md for how the criteria compare.
+        layers: Those that may go; all that can if None.
+        at: The layer whose modularity counts; the last of `layer_names(model)` if None.
+        k: Neighbours of each sample.
+        seed: Seed of criteria that draw at random.
+        progress: Shows a progress bar on a terminal.
+
+    Returns:
+        One row a removal, in order: `step` (from 1), `layer`, `damage` by the criterion, `reason`, and `macs` and
+        `num_parameters` of what is left. `drop_layers(model, plan)` carries it out.
+
+    Raises:
+        TypeError: If labels are not integers.
+        ValueError: If not exactly one of `num_layers` and `max_macs` is given, if it cannot be reached, or if a layer
+            cannot be removed.
+
+    Example:
+        >>> model = nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 2))
+        >>> x = torch.rand(40, 4)
+        >>> plan = plan_removal(model, x, x[:, 0].round().long(), num_layers=1)
+        >>> len(plan), cost(drop_layers(model, plan), x)["macs"]
+        (1, 24)
+    """
+    if (num_layers is None) == (max_macs is None):
+        raise ValueError(f"give either num_layers or max_macs; got {num_layers} and {max_macs}")
+    x, y = collect(samples, labels)
+    table = removable_layers(model, x[:2])
+    if layers is not None:
+        check_removable(table, layers)
+    left = [layer for layer in table.layer[table.removable] if layers is None or layer in layers]
+    if num_layers is not None and not 1 <= num_layers <= len(left):
+        raise ValueError(f"num_layers must be from 1 to {len(left)}, the layers that can go; got {num_layers}")
+    whole = cost(model, x[:1])["macs"]
+    limit = None if max_macs is None else max_macs if max_macs > 1 else max_macs * whole
+    least = cost(drop_layers(model, left), x[:1])["macs"]
+    if limit is not None and not least <= limit < whole:
+        raise ValueError(
+            f"max_macs must be at least {least / whole:.3f} and below 1, or at least {least} and below {whole}; "
+            f"got {max_macs}"
+        )
+    judge = find_criterion(criterion) if isinstance(criterion, str) else criterion
+    name = criterion if isinstance(criterion, str) else getattr(criterion, "__name__", "criterion")
+    at = at or layer_names(model)[-1]
+    rows: list[dict[str, Any]] = []
+    removed: list[str] = []
+    with tqdm(desc=name, total=num_layers, unit="layer", leave=False, disable=not progress or None) as bar:
+        while len(removed) != num_layers and (limit is None or not rows or rows[-1]["macs"] > limit):
+            current = skip_layers(model, removed, x)
+            damage = judge(State(current, model, x, y, left, at, k, seed + len(removed)))
+            layer = min(left, key=damage.__getitem__)
+            reason = f"{name}: {damage[layer]:.4g}, the least of {len(left)}"
+            left.remove(layer)
+            if left:
+                following = min(left, key=damage.__getitem__)
+                reason += f"; next {following}, {damage[following]:.4g}"
+            removed.append(layer)
+            now = cost(drop_layers(model, removed), x[:1])
+            row = {"step": len(removed), "layer": layer, "damage": damage[layer], "reason": reason}
+            rows.append({**row, "macs": now["macs"], "num_parameters": now["num_parameters"]})
+            bar.update()
+    return pd.DataFrame(rows)

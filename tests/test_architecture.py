@@ -19,17 +19,17 @@ RANKS = [
         "datasets",
         "training",
         "plots",
-        "pruning",
         "reports",
         "commandline",
     },
-    {"communities", "mixing", "significance", "similarity", "trajectories"},
-    {"ablation", "curves"},
-    {"tracking"},
+    {"communities", "costs", "mixing", "significance", "similarity", "surgery", "trajectories"},
+    {"ablation", "criteria", "curves"},
+    {"pruning", "tracking"},
+    {"removal"},
     {"__init__"},
     {"analyses"},
 ]
-FAMILIES = {"graphs", "metrics", "models", "plots"}
+FAMILIES = {"criteria", "graphs", "metrics", "models", "plots"}
 HEAVY = {"igraph", "leidenalg", "sklearn", "seaborn", "matplotlib", "torchvision"}
 MODULES = sorted([*(ROOT / "graphmod").rglob("*.py"), *(ROOT / "analyses").glob("*.py")])
 

@@ -55,7 +55,7 @@ DIFFERENT = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("one", "other"), DIFFERENT, ids=str)
+@pytest.mark.parametrize(("one", "other"), DIFFERENT, ids=range(len(DIFFERENT)))
 def test_what_differs_has_another_file(one: object, other: object, tmp_path: Path) -> None:
     with finished_work(tmp_path / "work"):
         assert Finished(one).file("a") != Finished(other).file("a")

@@ -1,0 +1,99 @@
+"""What a network costs: parameters, multiply-adds, memory, time."""
+
+import time
+from collections.abc import Mapping
+from statistics import median
+
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from .activations import evaluation, first_tensor
+
+
+def cost(model: nn.Module, sample: Tensor) -> dict[str, int]:
+    """Counts what a network needs for one sample.
+
+    Args:
+        model: Any module; it is as before afterwards.
+        sample: One or more samples `[N, ...]`.
+
+    Returns:
+        `num_parameters`; `macs`, the multiply-adds of convolutions and matrix products (what papers on pruning call
+        FLOPs); `activation_memory`, the bytes of the outputs of all modules without children.
+
+    Raises:
+        ValueError: If there are no samples.
+
+    Example:
+        >>> cost(nn.Sequential(nn.Linear(4, 8, bias=False), nn.ReLU()), torch.rand(2, 4))
+        {'num_parameters': 32, 'macs': 32, 'activation_memory': 64}
+    """
+    if sample.dim() == 0 or not len(sample):
+        raise ValueError("sample must hold at least one sample; got none")
+    memory = 0
+
+    def record(_module: nn.Module, _inputs: object, output: object) -> None:
+        nonlocal memory
+        x = first_tensor(output)
+        memory += 0 if x is None else x.nbytes
+
+    leaves = [module for module in model.modules() if next(module.children(), None) is None]
+    handles = [module.register_forward_hook(record) for module in leaves]
+    fast = torch.backends.mha.get_fastpath_enabled()
+    counter = FlopCounterMode(display=False)
+    try:
+        torch.backends.mha.set_fastpath_enabled(False)  # its fused kernel is not counted
+        with torch.no_grad(), evaluation(model), counter:
+            model(sample.to(_home(model, sample)))
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast)
+        for handle in handles:
+            handle.remove()
+    return {
+        "num_parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "macs": counter.get_total_flops() // (2 * len(sample)),
+        "activation_memory": memory // len(sample),
+    }
+
+
+def latency(models: Mapping[str, nn.Module], sample: Tensor, *, repeats: int = 10) -> dict[str, float]:
+    """Measures how long networks take for a batch, each in turn, so that a busy machine is busy for all of them.
+
+    Args:
+        models: Networks by name, on one device.
+        sample: The batch `[N, ...]`.
+        repeats: Rounds, after one that does not count.
+
+    Returns:
+        The median of the seconds of a forward pass, by name.
+
+    Raises:
+        ValueError: If there are no rounds.
+
+    Example:
+        >>> sorted(latency({"small": nn.Linear(2, 2), "large": nn.Linear(2, 200)}, torch.rand(1, 2), repeats=1))
+        ['large', 'small']
+    """
+    if repeats < 1:
+        raise ValueError(f"repeats must be at least 1; got {repeats}")
+    seconds: dict[str, list[float]] = {name: [] for name in models}
+    for _ in range(repeats + 1):
+        for name, model in models.items():
+            x = sample.to(_home(model, sample))
+            with torch.no_grad(), evaluation(model):
+                _wait(x)
+                start = time.perf_counter()
+                model(x)
+                _wait(x)
+            seconds[name].append(time.perf_counter() - start)
+    return {name: median(found[1:]) for name, found in seconds.items()}
+
+
+def _home(model: nn.Module, sample: Tensor) -> torch.device:
+    return next(model.parameters(), sample).device
+
+
+def _wait(x: Tensor) -> None:
+    if x.is_cuda:
+        torch.cuda.synchronize(x.device)

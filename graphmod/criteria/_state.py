@@ -1,0 +1,58 @@
+"""What a criterion is asked about: a network on its way to a smaller one."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from ..graphs.knn import knn_graph
+from ..metrics.modularity import modularity
+from ..surgery import Trial, around_each, without_each
+
+
+@dataclass(frozen=True)
+class State:
+    """A network, some of whose layers are gone, and those of which one is to go next.
+
+    Attributes:
+        model: The network; layers that are gone hand on what they get, and the names are those of the whole one.
+        intact: The network before any removal.
+        images: Tensor `[N, ...]`, on which the layers are judged.
+        labels: Int64 `[N]`.
+        layers: Names of the layers that can go.
+        at: The layer whose modularity counts, the last one by default.
+        k: Neighbours of a sample in its graph.
+        seed: Seed of what is drawn at random.
+    """
+
+    model: nn.Module
+    intact: nn.Module
+    images: Tensor
+    labels: Tensor
+    layers: Sequence[str]
+    at: str
+    k: int = 3
+    seed: int = 0
+
+    def trials(self, at: Sequence[str] = ()) -> Iterator[Trial]:
+        """Runs the network without each of the layers in turn, see `graphmod.surgery.without_each`."""
+        return without_each(self.model, self.images, self.layers, at)
+
+    def around(self, layers: Sequence[str] | None = None) -> Iterator[tuple[str, Tensor, Tensor]]:
+        """Yields each layer with its input and its output `[N, D]`, see `graphmod.surgery.around_each`."""
+        return around_each(self.model, self.images, self.layers if layers is None else layers)
+
+    def gains(self) -> dict[str, float]:
+        """Returns, by layer, the modularity of its output less that of its input."""
+        return {layer: self.separation(after) - self.separation(before) for layer, before, after in self.around()}
+
+    def judge(self, damage: Callable[[Trial], float], at: Sequence[str] = ()) -> dict[str, float]:
+        """Returns the damage by layer of a function of a trial."""
+        return {trial.layer: damage(trial) for trial in self.trials(at)}
+
+    def separation(self, features: Tensor, labels: Tensor | None = None) -> float:
+        """Returns the modularity of the labels on the graph of some features; 0 where all samples are the same."""
+        if bool((features == features[0]).all()) or not bool(features.isfinite().all()):
+            return 0.0
+        y = self.labels if labels is None else labels
+        return float(modularity(knn_graph(features, self.k), y.to(features.device)))

@@ -1,0 +1,53 @@
+"""Costs against published counts and by hand."""
+
+import time
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from graphmod.costs import cost, latency
+from graphmod.models import build
+
+
+def test_resnet56_has_its_published_cost() -> None:
+    found = cost(build("resnet56"), torch.rand(2, 3, 32, 32))
+    assert found["macs"] == pytest.approx(125.5e6, rel=1e-3)
+    assert found["num_parameters"] == 853_018
+
+
+@pytest.mark.parametrize(("name", "macs"), [("resnet50", 4.09e9), ("vit_b_16", 17.56e9), ("vgg11", 7.61e9)])
+def test_torchvision_states_the_same(name: str, macs: float) -> None:
+    found = cost(build(f"torchvision:{name}", num_classes=1000), torch.rand(1, 3, 224, 224))
+    assert found["macs"] == pytest.approx(macs, rel=0.005)  # `GFLOPS` of torchvision's table of weights
+
+
+def test_by_hand() -> None:
+    model = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 25, 7)).train()
+    found = cost(model, torch.rand(3, 3, 5, 5))
+    assert found == {
+        "num_parameters": 4 * 27 + 4 + 700 + 7,
+        "macs": 25 * 4 * 27 + 700,
+        "activation_memory": 4 * (100 + 100 + 100 + 7),
+    }
+    assert model.training
+    assert not any(module._forward_hooks for module in model.modules())
+    with pytest.raises(ValueError, match="sample must hold at least one sample; got none"):
+        cost(model, torch.rand(0, 3, 5, 5))
+
+
+class Sleep(nn.Module):
+    def __init__(self, seconds: float) -> None:
+        super().__init__()
+        self.seconds = seconds
+
+    def forward(self, x: Tensor) -> Tensor:
+        time.sleep(self.seconds)
+        return x
+
+
+def test_latency_is_that_of_the_pass() -> None:
+    found = latency({"short": Sleep(0.002), "long": Sleep(0.02)}, torch.rand(1, 2), repeats=3)
+    assert 0.002 <= found["short"] < 0.02 <= found["long"]
+    with pytest.raises(ValueError, match="repeats must be at least 1; got 0"):
+        latency({}, torch.rand(1, 2), repeats=0)

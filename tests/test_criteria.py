@@ -1,0 +1,150 @@
+"""Every criterion against what it says of a network whose layers are known: some do nothing, some do harm."""
+
+import pytest
+import torch
+from sklearn.metrics import log_loss
+from torch import Tensor, nn
+
+from graphmod._family import members
+from graphmod.criteria import State, find_criterion
+from graphmod.curves import modularity_curve
+from graphmod.graphs.knn import knn_graph
+from graphmod.metrics.modularity import modularity
+from graphmod.models import build
+from graphmod.surgery import drop_layers, removable_layers
+
+CRITERIA = members("graphmod.criteria")
+
+
+class Rotate(nn.Module):
+    """A residual step x + U x; with U = 0 it does nothing, with U = −1 it leaves nothing."""
+
+    def __init__(self, matrix: Tensor) -> None:
+        super().__init__()
+        self.linear = nn.Linear(len(matrix), len(matrix), bias=False)
+        self.linear.weight.data = matrix
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.linear(x)
+
+
+@pytest.fixture(scope="module")
+def planted() -> tuple[nn.Module, Tensor, Tensor]:
+    """Four clusters; layer 0 amplifies what tells them apart, layer 1 does nothing, layer 2 turns the plane of two others.
+
+    Without layer 0 noise hides the clusters. Without layer 1 nothing changes.
+    """
+    generator = torch.Generator().manual_seed(0)
+    y = torch.arange(120) % 4
+    x = torch.randn(120, 8, generator=generator)
+    x[:, :4] = 0.8 * nn.functional.one_hot(y, 4) + 0.1 * x[:, :4]
+    amplify = torch.diag(torch.tensor([9.0] * 4 + [0.0] * 4))
+    turn = torch.zeros(8, 8)
+    turn[4:6, 4:6] = torch.tensor([[-1.0, -1.0], [1.0, -1.0]])
+    head = nn.Linear(8, 4, bias=False)
+    head.weight.data = torch.eye(8)[:4]
+    return nn.Sequential(Rotate(amplify), Rotate(torch.zeros(8, 8)), Rotate(turn), head).eval(), x, y
+
+
+def state(planted: tuple[nn.Module, Tensor, Tensor], **changes: object) -> State:
+    model, x, y = planted
+    return State(
+        **{"model": model, "intact": model, "images": x, "labels": y, "layers": ["0", "1", "2"], "at": "2", **changes}
+    )
+
+
+@pytest.mark.parametrize("name", CRITERIA)
+def test_contract(name: str, planted: tuple[nn.Module, Tensor, Tensor]) -> None:
+    model, x, y = planted
+    before = [value.clone() for value in model.state_dict().values()]
+    function = find_criterion(name)
+    found = function(state(planted))
+    assert set(found) == {"0", "1", "2"}
+    assert all(isinstance(value, float) and value == value for value in found.values())
+    assert function(state(planted)) == found
+    few = function(state(planted, layers=["1", "2"]))
+    assert set(few) == {"1", "2"}
+    assert all(torch.equal(old, new) for old, new in zip(before, model.state_dict().values(), strict=True))
+    order = torch.randperm(len(x), generator=torch.Generator().manual_seed(1))
+    if name not in ("sr_init", "communities"):  # the order of samples says nothing, but ties and summation do
+        permuted = function(state(planted, images=x[order], labels=y[order]))
+        assert permuted == pytest.approx(found, abs=1e-5)
+    assert name in function.__module__
+    assert function.__doc__ is not None
+
+
+@pytest.mark.parametrize("name", ["modularity", "later_modularity", "communities", "accuracy", "cross_entropy", "cka",
+                                  "block_influence", "change"])  # fmt: skip
+def test_what_does_nothing_goes_first_and_what_separates_last(name: str, planted) -> None:
+    found = find_criterion(name)(state(planted))
+    assert min(found.values()) == pytest.approx(found["1"])
+    if name not in ("cka", "block_influence"):
+        assert max(found.values()) == found["0"]
+
+
+def test_the_published_reading_takes_what_lowers_the_curve() -> None:
+    model = nn.Sequential(
+        Rotate(torch.eye(4)), Rotate(-torch.diag(torch.tensor([1.0, 1.0, 0.0, 0.0]))), nn.Linear(4, 2)
+    )
+    y = torch.arange(60) % 2
+    x = torch.rand(60, 4, generator=torch.Generator().manual_seed(0))
+    x[:, 0] += 5 * y  # what tells the classes apart is what layer 1 removes
+    found = find_criterion("gain")(State(model, model, x, y, ["0", "1"], "1"))
+    q = modularity_curve(model, x, y, layers=["0", "1"]).modularity
+    assert found["1"] == pytest.approx(q[1] - q[0])
+    assert found["1"] < -0.2 < found["0"] == pytest.approx(0, abs=1e-9)
+    assert find_criterion("change")(State(model, model, x, y, ["0", "1"], "1"))["1"] == -found["1"]
+
+
+def test_numbers_by_hand(planted) -> None:
+    model, x, y = planted
+    for layer in ("0", "1", "2"):
+        smaller = drop_layers(model, [layer])
+        with torch.no_grad():
+            logits, features = smaller(x), smaller[:-1](x)
+        assert find_criterion("accuracy")(state(planted))[layer] == -float((logits.argmax(1) == y).double().mean())
+        loss = log_loss(y, logits.double().softmax(1))
+        assert find_criterion("cross_entropy")(state(planted))[layer] == pytest.approx(loss)
+        assert find_criterion("modularity")(state(planted))[layer] == -float(modularity(knn_graph(features), y))
+    with torch.no_grad():
+        inside = model[0](x)
+    cosine = (x * inside).sum(1) / (x.norm(dim=1) * inside.norm(dim=1))
+    assert find_criterion("block_influence")(state(planted))["0"] == pytest.approx(1 - float(cosine.mean()), abs=1e-6)
+
+
+def test_communities_need_no_labels(planted) -> None:
+    found = find_criterion("communities")(state(planted))
+    shuffled = state(planted, labels=torch.zeros(120, dtype=torch.int64))
+    assert find_criterion("communities")(shuffled) == found
+
+
+def test_orders_that_look_at_nothing() -> None:
+    model, x, y = build("resnet20"), torch.rand(4, 3, 32, 32), torch.arange(4) % 2
+    table = removable_layers(model, x)
+    layers = list(table.layer[table.removable])
+    asked = State(model, model, x, y, layers, "layer3.2", seed=0)
+
+    def order(name: str, **changes: int) -> list[str]:
+        damage = find_criterion(name)(State(**{**vars(asked), **changes}))
+        return sorted(layers, key=damage.__getitem__)
+
+    assert order("last") == layers[::-1]
+    assert order("uniform") == ["layer1.2", "layer3.2", "layer2.2", "layer1.1", "layer3.1", "layer2.1", "layer1.0"]
+    assert order("random") != order("random", seed=1)
+    assert order("random") == order("random")
+
+
+def test_dead_features_are_the_worst() -> None:
+    model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4), nn.Linear(4, 2)).eval()
+    nn.init.zeros_(model[1].weight)
+    x, y = torch.rand(20, 4), torch.arange(20) % 2
+    found = find_criterion("modularity")(State(model, model, x, y, ["0", "1"], "1"))
+    assert found["0"] == 0
+    assert find_criterion("cka")(State(model, model, x, y, ["1"], "1"))["1"] == 2
+
+
+def test_unknown() -> None:
+    with pytest.raises(
+        ValueError, match="there is no graphmod.criteria member named 'modularty'; the nearest are 'mod"
+    ):
+        find_criterion("modularty")

@@ -1,0 +1,230 @@
+"""Removing layers: what can go, what cannot and why, and that what is left is an ordinary network."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from graphmod.activations import layer_activations
+from graphmod.models import build, load_weights, save_weights
+from graphmod.surgery import around_each, drop_layers, removable_layers, skip_layers, without_each
+
+
+def images(size: int = 32, n: int = 2) -> Tensor:
+    return torch.rand(n, 3, size, size, generator=torch.Generator().manual_seed(0))
+
+
+def outputs(model: nn.Module, x: Tensor) -> Tensor:
+    with torch.no_grad():
+        return model(x)
+
+
+def removable(model: nn.Module, x: Tensor) -> list[str]:
+    table = removable_layers(model, x)
+    return list(table.layer[table.removable])
+
+
+NETWORKS = [  # name, image size, layers that can go, one of them, and the reason of one that cannot
+    ("resnet20", 32, 7, "layer1.0", ("layer2.0", "makes [32, 16, 16] of the shape [16, 32, 32]")),
+    ("resnet56", 32, 25, "layer3.8", ("layer3.0", "makes [64, 8, 8] of the shape [32, 16, 16]")),
+    ("vgg16", 32, 9, "features.3", ("features.0", "makes [64, 32, 32] of the shape [3, 32, 32]")),
+    ("torchvision:resnext50_32x4d", 64, 12, "network.layer1.1",
+     ("network.layer1.0", "makes [256, 16, 16] of the shape [64, 16, 16]")),
+    ("torchvision:vit_b_32", 224, 12, "network.encoder.layers.encoder_layer_3",
+     ("network.heads.head", "makes [10] of the shape [768]")),
+    ("torchvision:swin_t", 64, 12, "network.features.5.2",
+     ("network.features.2", "makes [8, 8, 192] of the shape [16, 16, 96]")),
+    ("torchvision:convnext_tiny", 64, 18, "network.features.3.1",
+     ("network.features.0", "makes [96, 16, 16] of the shape [3, 64, 64]")),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "size", "number", "layer", "refused"), NETWORKS, ids=[one[0] for one in NETWORKS])
+def test_networks(name: str, size: int, number: int, layer: str, refused: tuple[str, str], tmp_path: Path) -> None:
+    model, x = build(name), images(size)
+    if "vit" in name:
+        nn.init.normal_(model.get_submodule("network.heads.head").weight)  # torchvision starts it at zero
+    table = removable_layers(model, x).set_index("layer")
+    assert table.removable.sum() == number
+    assert table.removable[layer]
+    assert table.reason[refused[0]] == refused[1]
+    static = removable_layers(model).set_index("layer")
+    assert (static.removable == table.removable).all()
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    smaller = drop_layers(model, [layer], x)
+    assert all(torch.equal(before[key], value) for key, value in model.state_dict().items())
+    assert smaller.state_dict().keys() < before.keys()
+    result = outputs(smaller, x)
+    assert result.shape == (2, 10)
+    assert not torch.equal(result, outputs(model, x))
+    (trial,) = without_each(model, x, [layer])
+    assert torch.equal(trial.logits, result)
+    torch.testing.assert_close(outputs(skip_layers(model, [layer], x), x), result, rtol=0, atol=0)
+    save_weights(smaller, tmp_path / "smaller.safetensors")
+    again = load_weights(drop_layers(build(name, seed=1), [layer]), tmp_path / "smaller.safetensors")
+    assert torch.equal(outputs(again, x), result)
+    with pytest.raises(ValueError, match="cannot be removed: it (makes|takes|has)"):
+        drop_layers(model, [refused[0]])
+
+
+@pytest.mark.parametrize("name", ["resnet20", "torchvision:resnet50"])
+def test_a_block_whose_residual_is_zero_goes_without_a_trace(name: str) -> None:
+    model, x = build(name), images(64)
+    layer = next(iter(removable(model, x)[1:]))
+    block = model.get_submodule(layer)
+    norm = block.get_submodule("bn3" if "resnet50" in name else "bn2")
+    nn.init.zeros_(norm.weight)
+    assert torch.equal(outputs(drop_layers(model, [layer]), x), outputs(model, x))
+
+
+def test_every_trial_is_the_network_without_the_layer() -> None:
+    model, x = build("resnet20").train(), images(n=5)
+    layers = removable(model, x)
+    last = "layer3.2"
+    found = {trial.layer: trial for trial in without_each(model, x, layers, [last, "layer2.1"])}
+    assert list(found) == layers
+    assert model.training
+    assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())
+    assert not any("forward" in vars(module) for module in model.modules())
+    for layer, trial in found.items():
+        skipped = skip_layers(model, [layer], x)
+        expected = layer_activations(skipped, x, [last, "layer2.1"], progress=False)
+        assert torch.equal(trial.features[last], expected[last])
+        assert torch.equal(trial.features["layer2.1"], expected["layer2.1"])
+        assert torch.equal(trial.logits, outputs(drop_layers(model, [layer]).eval(), x))
+
+
+def test_trials_of_a_network_that_has_lost_layers() -> None:
+    model, x = build("vgg16"), images(n=3)
+    first, then = removable(model, x)[2:4]
+    skipped = skip_layers(model, [first], x)
+    (trial,) = without_each(skipped, x, [then], ["features.40"])
+    assert torch.equal(trial.logits, outputs(drop_layers(model, [first, then]), x))
+    assert first not in removable(skipped, x)
+
+
+def test_around_a_layer_are_its_input_and_its_output() -> None:
+    model, x = build("resnet20"), images(n=4)
+    names = ["layer1.1", "layer2.1"]
+    activations = layer_activations(model, x, ["layer1.0", "layer2.0", *names], progress=False)
+    found = {layer: (before, after) for layer, before, after in around_each(model, x, names)}
+    for layer, previous in zip(names, ["layer1.0", "layer2.0"], strict=True):
+        assert torch.equal(found[layer][0], activations[previous])
+        assert torch.equal(found[layer][1], activations[layer])
+
+
+class TupleBlock(nn.Module):
+    """A block like those of language models: it gives a tuple, and takes more than its input."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(width, width)
+
+    def forward(self, x: Tensor, scale: float = 1.0) -> tuple[Tensor, None]:
+        return x + scale * self.linear(x), None
+
+
+class TupleNetwork(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList(TupleBlock(4) for _ in range(4))
+        self.head = nn.Linear(4, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        for block in self.blocks:
+            x, _ = block(x, scale=0.5)
+        return self.head(x)
+
+
+def test_a_module_list_of_blocks_that_give_tuples() -> None:
+    model, x = TupleNetwork().eval(), torch.rand(5, 4)
+    assert removable(model, x) == [f"blocks.{i}" for i in range(4)]
+    smaller = drop_layers(model, ["blocks.1", "blocks.3"], x)
+    assert [name for name, _ in smaller.blocks.named_children()] == ["0", "1"]
+    assert smaller.blocks[1].linear.weight is not model.blocks[2].linear.weight
+    assert torch.equal(smaller.blocks[1].linear.weight, model.blocks[2].linear.weight)
+    trials = {trial.layer: trial.logits for trial in without_each(skip_layers(model, ["blocks.1"], x), x, ["blocks.3"])}
+    assert torch.equal(trials["blocks.3"], outputs(smaller, x))
+
+
+def test_a_wrapped_network_is_not_a_block_of_its_wrapper() -> None:
+    model = nn.Sequential(nn.Identity(), build("resnet20"))
+    assert removable(model, images()) == [f"1.{name}" for name in removable(build("resnet20"), images())]
+
+
+def test_a_stage_can_lose_all_its_blocks() -> None:
+    model, x = build("resnet20"), images()
+    smaller = drop_layers(model, ["layer1.0", "layer1.1", "layer1.2"], x)
+    assert not len(smaller.layer1)
+    assert outputs(smaller, x).shape == (2, 10)
+
+
+class Reused(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        block = nn.Linear(4, 4)
+        self.chain = nn.Sequential(block, nn.ReLU())
+        self.idle = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.chain(self.chain(x))
+
+
+@pytest.mark.parametrize(
+    ("model", "layer", "message"),
+    [
+        (Reused, "chain.0", "layer 'chain.0' cannot be removed: it runs 2 times in one pass"),
+        (Reused, "idle.0", "layer 'idle.0' cannot be removed: it never runs"),
+        (lambda: nn.Sequential(nn.Linear(4, 3)), "0", "layer '0' cannot be removed: it makes [3] of the shape [4]"),
+        (TupleNetwork, "head", "no removable layer named 'head'.*layers that a module calls by name cannot go"),
+    ],
+)
+def test_what_a_pass_refuses(model: Callable[[], nn.Module], layer: str, message: str) -> None:
+    pattern = message.replace("[", r"\[").replace("]", r"\]")
+    with pytest.raises(ValueError, match=pattern):
+        drop_layers(model(), [layer], torch.rand(2, 4))
+
+
+@pytest.mark.parametrize(
+    ("layers", "message"),
+    [
+        (["layer2.0"], "layer 'layer2.0' cannot be removed: it takes 16 channels and gives 32"),
+        (["layer1.1", "layer1.1"], "layer 'layer1.1' is named 2 times"),
+        (["layer1.9"], "no removable layer named 'layer1.9'; the nearest are 'layer1.2'"),
+        (["conv1"], "layers that a module calls by name cannot go"),
+    ],
+)
+def test_what_names_refuse(layers: list[str], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        drop_layers(build("resnet20"), layers)
+
+
+def test_a_stride_is_seen_without_a_pass() -> None:
+    model = nn.Sequential(nn.Conv2d(3, 3, 3, padding=1), nn.Conv2d(3, 3, 3, stride=2, padding=1))
+    assert removable_layers(model).reason.tolist() == ["", "has a stride of 2"]
+    with pytest.raises(TypeError, match="model must be a torch.nn.Module; got str"):
+        removable_layers("resnet20")
+
+
+def test_export() -> None:
+    x = images(n=2)
+    smaller = drop_layers(build("resnet20"), ["layer1.1", "layer3.2"], x)
+    exported = torch.export.export(smaller, (x,))
+    torch.testing.assert_close(exported.module()(x), outputs(smaller, x))
+
+
+@pytest.mark.parametrize(("name", "size", "layers"), [
+    ("resnet20", 32, ["layer1.1"]), ("vgg11", 32, ["features.11"]),
+    ("torchvision:vit_b_32", 224, ["network.encoder.layers.encoder_layer_3"]),
+])  # fmt: skip
+def test_onnx(name: str, size: int, layers: list[str], tmp_path: Path) -> None:
+    runtime = pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnxscript")
+    x = images(size, n=1)
+    smaller = drop_layers(build(name), layers, x)
+    torch.onnx.export(smaller, (x,), tmp_path / "smaller.onnx", dynamo=True, external_data=False)
+    session = runtime.InferenceSession(tmp_path / "smaller.onnx", providers=["CPUExecutionProvider"])
+    (found,) = session.run(None, {session.get_inputs()[0].name: x.numpy()})
+    torch.testing.assert_close(torch.from_numpy(found), outputs(smaller, x), rtol=1e-3, atol=1e-4)
