@@ -4,11 +4,18 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from matplotlib.patches import Rectangle
 from scipy import stats
 
+from graphmod.activations import layer_names
+from graphmod.costs import cost
+from graphmod.criteria import State
+from graphmod.curves import modularity_curve
+from graphmod.datasets import load
+from graphmod.models import build
 from graphmod.plots.grid import SHADES, plot_grid
-from graphmod.pruning import count_phases, redundant_layers
+from graphmod.pruning import count_phases, drop_layers, plan_removal, redundant_layers, removable_layers
 
 
 def measured(q: np.ndarray) -> pd.DataFrame:
@@ -92,3 +99,78 @@ def test_grid_has_a_curve_for_each_pair_and_shades_what_idles() -> None:
         assert sorted((patch.get_x(), patch.get_width()) for patch in spans) == [(1, 1), (2, 1)]
     assert [text.get_text() for text in first.get_legend().get_texts()] == list(SHADES)
     plt.close("all")
+
+
+@pytest.fixture(scope="module")
+def digits() -> tuple[torch.nn.Module, torch.Tensor, torch.Tensor]:
+    data = load("digits")
+    return build("digits", weights="default"), data.images[:150], data.labels[:150]
+
+
+def test_a_plan_is_greedy(digits) -> None:
+    """Each step against a brute-force search: drop each layer that is left, measure, take the best."""
+    model, x, y = digits
+    plan = plan_removal(model, x, y, num_layers=3)
+    table = removable_layers(model, x)
+    left, gone = list(table.layer[table.removable]), []
+    for row in plan.itertuples():
+        found = {}
+        for layer in left:
+            smaller = drop_layers(model, [*gone, layer])
+            found[layer] = modularity_curve(smaller, x, y, layers=[layer_names(smaller)[-1]]).modularity[0]
+        best = max(found, key=found.__getitem__)
+        assert row.layer == best
+        assert row.damage == pytest.approx(-found[best], abs=1e-9)
+        assert f"the least of {len(left)}" in row.reason
+        left.remove(best)
+        gone.append(best)
+        size = cost(drop_layers(model, gone), x[:1])
+        assert (row.macs, row.num_parameters) == (size["macs"], size["num_parameters"])
+    assert plan.step.tolist() == [1, 2, 3]
+
+
+def test_a_plan_reaches_its_multiply_adds(digits) -> None:
+    model, x, y = digits
+    whole = cost(model, x[:1])["macs"]
+    share = plan_removal(model, x, y, max_macs=0.6, criterion="last")
+    assert share.macs.iloc[-1] <= 0.6 * whole < share.macs.iloc[-2]
+    assert plan_removal(model, x, y, max_macs=0.6 * whole, criterion="last").equals(share)
+    assert len(plan_removal(model, x, y, max_macs=share.macs.iloc[0], criterion="last")) == 1
+
+
+def test_a_plan_by_a_function_and_among_some_layers(digits) -> None:
+    model, x, y = digits
+
+    def by_name(state: State) -> dict[str, float]:
+        return {layer: -float(layer[-1]) for layer in state.layers}
+
+    plan = plan_removal(model, x, y, num_layers=2, criterion=by_name, layers=["layer1.0", "layer1.1", "layer2.2"])
+    assert plan.layer.tolist() == ["layer2.2", "layer1.1"]
+    assert plan.reason[1] == "by_name: -1, the least of 2; next layer1.0, -0"
+    assert plan_removal(model, x, y, num_layers=1, criterion=by_name, layers=["layer1.1"]).reason[0].endswith("of 1")
+
+
+def test_a_random_plan_repeats_and_depends_on_its_seed(digits) -> None:
+    plans = [tuple(plan_removal(*digits, num_layers=4, criterion="random", seed=seed).layer) for seed in (0, 0, 1, 2)]
+    assert plans[0] == plans[1]
+    assert len(set(plans)) == 3
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({}, "give either num_layers or max_macs; got None and None"),
+        ({"num_layers": 1, "max_macs": 0.5}, "give either num_layers or max_macs; got 1 and 0.5"),
+        ({"num_layers": 8}, "num_layers must be from 1 to 7, the layers that can go; got 8"),
+        (
+            {"max_macs": 0.1},
+            "max_macs must be at least 0.183 and below 1, or at least 115520 and below 631616; got 0.1",
+        ),
+        ({"max_macs": 1.0}, "max_macs must be at least 0.183 and below 1"),
+        ({"num_layers": 1, "layers": ["layer2.0"]}, "layer 'layer2.0' cannot be removed: it makes"),
+        ({"num_layers": 1, "criterion": "gains"}, "there is no graphmod.criteria member named 'gains'"),
+    ],
+)
+def test_plans_that_cannot_be(digits, options: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        plan_removal(*digits, **options)
