@@ -24,7 +24,7 @@ from graphmod.commandline import run
 from graphmod.reports import result_folder, write_report, write_settings, write_table
 
 SMOKE = {"studies": ("modularity_curve", "metrics"), "num_samples": 60, "repeats": 2}
-OTHERS = {"all", "complexity", "train", "training_dynamics"}  # of several networks, or of a training
+OTHERS = {"all", "complexity", "layer_pruning", "removal_criteria", "train", "training_dynamics"}  # several networks
 STUDIES = tuple(study for study in members("analyses") if study not in OTHERS)
 
 

@@ -13,7 +13,7 @@ from .criteria import State, find_criterion
 from .samples import collect
 from .surgery import check_removable, drop_layers, removable_layers, skip_layers
 
-__all__ = ["count_phases", "drop_layers", "plan_removal", "redundant_layers", "removable_layers"]
+__all__ = ["beyond_layout", "count_phases", "drop_layers", "plan_removal", "redundant_layers", "removable_layers"]
 PHASES = ("separation", "plateau", "degradation")
 
 
@@ -182,3 +182,31 @@ def plan_removal(
             rows.append({**row, "macs": now["macs"], "num_parameters": now["num_parameters"]})
             bar.update()
     return pd.DataFrame(rows)
+
+
+def beyond_layout(model: nn.Module, layout: Sequence[int]) -> list[str]:
+    """Lists the layers beyond the first few of each stage, for `drop_layers`: the network of a stated layout is left.
+
+    Args:
+        model: A network of stages, such as a ResNet.
+        layout: How many layers of each stage stay, such as (2, 3, 6) of a ResNet-56's (9, 9, 9).
+
+    Returns:
+        Names, in the order of the model.
+
+    Raises:
+        ValueError: If there is another number of stages, or a stage has fewer layers.
+
+    Example:
+        >>> from graphmod.models import build
+        >>> beyond_layout(build("resnet20"), (2, 3, 1))
+        ['layer1.2', 'layer3.1', 'layer3.2']
+    """
+    stages: dict[str, list[str]] = {}
+    for layer in removable_layers(model).layer:
+        if "." in layer:
+            stages.setdefault(layer.rpartition(".")[0], []).append(layer)
+    sizes = [len(stage) for stage in stages.values()]
+    if len(layout) != len(sizes) or any(not 0 <= few <= size for few, size in zip(layout, sizes, strict=True)):
+        raise ValueError(f"layout must be at most {sizes}, the layers of each stage; got {list(layout)}")
+    return [layer for few, stage in zip(layout, stages.values(), strict=True) for layer in stage[few:]]

@@ -130,6 +130,22 @@ def draw(
     return list(ranks[: num_samples * repeats].split(num_samples))
 
 
+def others(rows: Tensor, num_samples: int) -> Tensor:
+    """Returns the row numbers that are not among some, in order: the samples that a draw has left.
+
+    Args:
+        rows: Row numbers, int64.
+        num_samples: Number of all rows.
+
+    Example:
+        >>> others(torch.tensor([3, 1]), 5).tolist()
+        [0, 2, 4]
+    """
+    left = torch.ones(num_samples, dtype=torch.bool)
+    left[rows.cpu()] = False
+    return left.nonzero().flatten()
+
+
 def interleaved(labels: Tensor, seed: int = 0) -> Tensor:
     """Returns the row numbers in a random order of which every stretch holds each class in its share.
 

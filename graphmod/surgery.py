@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
+from torch.utils.hooks import RemovableHandle
 
 from ._names import unknown
 from .activations import evaluation, first_tensor
@@ -150,11 +151,13 @@ class Trial:
     Attributes:
         layer: The layer left out.
         features: Output `[N, D]` of the layers that were asked for; a layer left out gives what it is given.
+        classifier_input: `[N, D]`, see `classifier_input`.
         logits: Output of the network `[N, C]`.
     """
 
     layer: str
     features: dict[str, Tensor]
+    classifier_input: Tensor
     logits: Tensor
 
 
@@ -176,7 +179,7 @@ def without_each(model: nn.Module, samples: Tensor, layers: Sequence[str], at: S
     samples, parts = samples.to(home), _parts(model)
     with torch.no_grad(), evaluation(model):
         seen = {name: one for name, one in _run(model, samples, parts, keep=True).items() if one.runs == 1}
-        order = sorted(seen, key=lambda name: seen[name].place)
+        order, last = sorted(seen, key=lambda name: seen[name].place), _last_linear(model, samples)
         for i, layer in enumerate(order):
             if layer not in layers:
                 continue
@@ -184,7 +187,9 @@ def without_each(model: nn.Module, samples: Tensor, layers: Sequence[str], at: S
             given |= {part: _pass for name in order[:i] for part in parts[name][:-1]}
             given |= {part: _skip(seen[layer].output).forward for part in parts[layer]}
             found: dict[str, Tensor] = {}
-            handles = [
+            head: list[Tensor] = []
+            handles = [] if last is None else [_record_input(model.get_submodule(last), head)]
+            handles += [
                 model.get_submodule(name).register_forward_hook(
                     lambda _module, _inputs, output, name=name, found=found: found.update({name: _rows(output)})
                 )
@@ -196,7 +201,27 @@ def without_each(model: nn.Module, samples: Tensor, layers: Sequence[str], at: S
             finally:
                 for handle in handles:
                     handle.remove()
-            yield Trial(layer, found, logits)
+            yield Trial(layer, found, head[-1] if head else logits.flatten(1), logits)
+
+
+def classifier_input(model: nn.Module, samples: Tensor) -> Tensor:
+    """Returns what the classifier sees: the input `[N, D]` of the last linear layer to run, or the network's output.
+
+    Args:
+        model: The network.
+        samples: Tensor `[N, ...]`, in one batch.
+    """
+    found: list[Tensor] = []
+    samples = samples.to(next(model.parameters(), samples).device)
+    last = _last_linear(model, samples)
+    handle = None if last is None else _record_input(model.get_submodule(last), found)
+    try:
+        with torch.no_grad(), evaluation(model):
+            output = model(samples)
+    finally:
+        if handle is not None:
+            handle.remove()
+    return found[-1] if found else _rows(output)
 
 
 def around_each(model: nn.Module, samples: Tensor, layers: Sequence[str]) -> Iterator[tuple[str, Tensor, Tensor]]:
@@ -318,6 +343,27 @@ def _run(model: nn.Module, samples: Tensor, parts: Mapping[str, list[str]], *, k
         for handle in handles:
             handle.remove()
     return seen
+
+
+def _last_linear(model: nn.Module, samples: Tensor) -> str | None:
+    """The name of the last linear layer to run."""
+    ran: list[str] = []
+    handles = [
+        module.register_forward_hook(lambda _module, _inputs, _output, name=name: ran.append(name))
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Linear)
+    ]
+    try:
+        with torch.no_grad(), evaluation(model):
+            model(samples[:1])
+    finally:
+        for handle in handles:
+            handle.remove()
+    return ran[-1] if ran else None
+
+
+def _record_input(module: nn.Module, found: list[Tensor]) -> RemovableHandle:
+    return module.register_forward_pre_hook(lambda _module, inputs: found.append(_rows(inputs)))
 
 
 @contextmanager

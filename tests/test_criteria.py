@@ -1,5 +1,6 @@
 """Every criterion against what it says of a network whose layers are known: some do nothing, some do harm."""
 
+import networkx as nx
 import pytest
 import torch
 from sklearn.metrics import log_loss
@@ -73,11 +74,11 @@ def test_contract(name: str, planted: tuple[nn.Module, Tensor, Tensor]) -> None:
     assert function.__doc__ is not None
 
 
-@pytest.mark.parametrize("name", ["modularity", "later_modularity", "communities", "accuracy", "cross_entropy", "cka",
+@pytest.mark.parametrize("name", ["modularity", "later_modularity", "communities", "accuracy", "anchored_modularity", "cross_entropy", "cka",
                                   "block_influence", "change"])  # fmt: skip
 def test_what_does_nothing_goes_first_and_what_separates_last(name: str, planted) -> None:
     found = find_criterion(name)(state(planted))
-    assert min(found.values()) == pytest.approx(found["1"])
+    assert min(found.values()) == pytest.approx(found["1"], abs=1e-5)
     if name not in ("cka", "block_influence"):
         assert max(found.values()) == found["0"]
 
@@ -106,6 +107,13 @@ def test_numbers_by_hand(planted) -> None:
         loss = log_loss(y, logits.double().softmax(1))
         assert find_criterion("cross_entropy")(state(planted))[layer] == pytest.approx(loss)
         assert find_criterion("modularity")(state(planted))[layer] == -float(modularity(knn_graph(features), y))
+        distance = (
+            nn.functional.cosine_similarity(features[:, None], model[:-1](x)[None], dim=2).detach().fill_diagonal_(-2)
+        )
+        directed = torch.zeros(120, 120).scatter(1, distance.topk(3).indices, distance.topk(3).values)
+        graph = nx.from_numpy_array(((directed + directed.T) / 2).numpy())
+        expected = nx.community.modularity(graph, [set((y == c).nonzero().flatten().tolist()) for c in range(4)])
+        assert find_criterion("anchored_modularity")(state(planted))[layer] == pytest.approx(-expected, abs=1e-6)
     with torch.no_grad():
         inside = model[0](x)
     cosine = (x * inside).sum(1) / (x.norm(dim=1) * inside.norm(dim=1))

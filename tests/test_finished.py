@@ -1,6 +1,5 @@
 """Finished work is found again by all that it depends on, and by nothing else."""
 
-import os
 import signal
 import subprocess
 import sys
@@ -11,6 +10,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
+from test_reports import stoppable
 from torch import nn
 
 from graphmod import curves
@@ -174,16 +174,13 @@ def test_a_wrong_option_at_the_end_costs_no_graphs(tmp_path: Path) -> None:
 @pytest.mark.parametrize("which", [signal.SIGINT, signal.SIGTERM])
 def test_ctrl_c_says_what_is_kept(which: signal.Signals, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "analyses.modularity_curve", "--layers", "all", "--num-samples", "20"]
-    process = subprocess.Popen(
-        [*command, "--repeats", "50", "--k", "1", "--out", str(tmp_path / "study")],
-        stderr=subprocess.PIPE, text=True, env=os.environ | {"PYTHONUNBUFFERED": "1"},
-    )  # fmt: skip
     kept, deadline = tmp_path / ".study.finished", time.monotonic() + 120
-    while time.monotonic() < deadline and not (kept.is_dir() and len(list(kept.iterdir())) >= 2):
-        time.sleep(0.002)
-    process.send_signal(which)
-    _, message = process.communicate(timeout=60)
-    assert process.returncode == 130
+    with stoppable([*command, "--repeats", "50", "--k", "1", "--out", str(tmp_path / "study")]) as process:
+        while time.monotonic() < deadline and not (kept.is_dir() and len(list(kept.iterdir())) >= 2):
+            time.sleep(0.002)
+        process.send_signal(which)
+        _, message = process.communicate(timeout=60)
+    assert process.returncode == 130, message
     assert message.strip().endswith(
         f"stopped; what was finished is kept in {kept}: the same command goes on from there"
     )

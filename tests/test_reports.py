@@ -7,6 +7,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -100,18 +102,34 @@ def test_files_are_whole_or_absent(tmp_path: Path) -> None:
     assert path.read_text() == "new"
 
 
+@contextmanager
+def stoppable(command: list[str]) -> Iterator[subprocess.Popen[str]]:
+    """Runs a command that hears Ctrl-C even where the test run does not, and never outlives the test."""
+
+    def listen() -> None:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+    environment = os.environ | {"PYTHONUNBUFFERED": "1"}
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment, preexec_fn=listen)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
 @pytest.mark.parametrize("which", [signal.SIGINT, signal.SIGTERM])
 def test_ctrl_c_leaves_nothing(which: signal.Signals, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "analyses.train", "--epochs", "10000", "--out", str(tmp_path / "study")]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=os.environ | {"PYTHONUNBUFFERED": "1"})
-    deadline = time.monotonic() + 60
-    while not list(tmp_path.iterdir()) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    time.sleep(1)
-    assert list(tmp_path.iterdir()), "the study never began"
-    process.send_signal(which)
-    _, message = process.communicate(timeout=60)
-    assert process.returncode == 130
+    with stoppable(command) as process:
+        deadline = time.monotonic() + 60
+        while not list(tmp_path.iterdir()) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        time.sleep(1)
+        assert list(tmp_path.iterdir()), "the study never began"
+        process.send_signal(which)
+        _, message = process.communicate(timeout=60)
+    assert process.returncode == 130, message
     assert message.strip().endswith("stopped; nothing was written")
     assert not list(tmp_path.iterdir())
 

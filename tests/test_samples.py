@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.utils.data import DataLoader, TensorDataset
 
-from graphmod.samples import collect, draw
+from graphmod.samples import collect, draw, others
 
 
 @pytest.mark.parametrize("num_samples", [None, 7])
@@ -92,3 +92,11 @@ def test_wrong_draws() -> None:
         draw(labels, 0)
     with pytest.raises(ValueError, match="order must be 'file' or 'stratified'; got 'random'"):
         draw(labels, 2, order="random")
+
+
+def test_others_are_all_that_a_draw_has_left() -> None:
+    y = torch.arange(50) % 5
+    rows = draw(y, 20, seed=3)[0]
+    left = others(rows, 50)
+    assert sorted([*rows.tolist(), *left.tolist()]) == list(range(50))
+    assert left.tolist() == sorted(left.tolist())

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from graphmod.activations import layer_activations
 from graphmod.models import build, load_weights, save_weights
-from graphmod.surgery import around_each, drop_layers, removable_layers, skip_layers, without_each
+from graphmod.surgery import around_each, classifier_input, drop_layers, removable_layers, skip_layers, without_each
 
 
 def images(size: int = 32, n: int = 2) -> Tensor:
@@ -93,7 +93,9 @@ def test_every_trial_is_the_network_without_the_layer() -> None:
         expected = layer_activations(skipped, x, [last, "layer2.1"], progress=False)
         assert torch.equal(trial.features[last], expected[last])
         assert torch.equal(trial.features["layer2.1"], expected["layer2.1"])
-        assert torch.equal(trial.logits, outputs(drop_layers(model, [layer]).eval(), x))
+        smaller = drop_layers(model, [layer]).eval()
+        assert torch.equal(trial.logits, outputs(smaller, x))
+        assert torch.equal(trial.classifier_input, classifier_input(smaller, x))
 
 
 def test_trials_of_a_network_that_has_lost_layers() -> None:
@@ -113,6 +115,14 @@ def test_around_a_layer_are_its_input_and_its_output() -> None:
     for layer, previous in zip(names, ["layer1.0", "layer2.0"], strict=True):
         assert torch.equal(found[layer][0], activations[previous])
         assert torch.equal(found[layer][1], activations[layer])
+
+
+def test_the_classifier_sees_the_means_of_the_channels() -> None:
+    model, x = build("resnet20"), images(n=4)
+    last = layer_activations(model, x, ["layer3.2"], progress=False)["layer3.2"]
+    torch.testing.assert_close(classifier_input(model, x), last.view(4, 64, -1).mean(2))
+    headless = nn.Sequential(nn.Conv2d(3, 2, 3), nn.ReLU())
+    assert torch.equal(classifier_input(headless, x), outputs(headless, x).flatten(1))
 
 
 class TupleBlock(nn.Module):

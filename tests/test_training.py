@@ -4,8 +4,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from graphmod.datasets import load
 from graphmod.models import build
-from graphmod.training import accuracy, train
+from graphmod.training import accuracy, reestimate_batch_norm, train
 
 
 @pytest.fixture
@@ -84,3 +85,126 @@ def test_a_cifar_network_trains_from_scratch() -> None:
     torch.manual_seed(0)
     rows = list(train(build("resnet20", num_classes=2), images, labels, epochs=3, batch_size=16, lr=0.02, augment=4))
     assert rows[-1]["loss"] < rows[0]["loss"]
+
+
+def test_one_step_with_a_teacher_by_hand() -> None:
+    """(1 − α) · cross-entropy + α T² Σ p log(p / q) with p, q softened by T, written out; Nesterov's first step."""
+    x, y = torch.tensor([[1.0, -2.0], [0.5, 1.5]]), torch.tensor([0, 1])
+    teacher, student = nn.Linear(2, 2), nn.Linear(2, 2)
+    start, kept = student.weight.detach().clone(), teacher.weight.detach().clone()
+    alpha, temperature, lr, momentum = 0.3, 2.5, 0.1, 0.9
+    logits, wanted = student(x), teacher(x).detach()
+    q, p = (logits / temperature).softmax(1), (wanted / temperature).softmax(1)
+    cross_entropy = -logits.softmax(1)[[0, 1], y].log().mean()
+    loss = (1 - alpha) * cross_entropy + alpha * temperature**2 * (p * (p / q).log()).sum() / 2
+    (gradient,) = torch.autograd.grad(loss, student.weight)
+    options = {"lr": lr, "momentum": momentum, "weight_decay": 0.0, "teacher_weight": alpha, "temperature": temperature}
+    (row,) = train(student, x, y, epochs=1, batch_size=2, teacher=teacher.train(), **options)
+    torch.testing.assert_close(student.weight.detach(), start - lr * (1 + momentum) * gradient)
+    assert row["loss"] == pytest.approx(loss.item(), rel=1e-6)
+    assert torch.equal(teacher.weight, kept)
+    assert teacher.training
+
+
+def test_a_teacher_without_weight_says_nothing(problem) -> None:
+    plain, taught = network(), network()
+    list(train(plain, *problem, epochs=2))
+    list(train(taught, *problem, epochs=2, teacher=network(), teacher_weight=0.0))
+    assert torch.equal(plain[1].weight, taught[1].weight)
+
+
+def test_a_student_comes_to_agree_with_its_teacher(problem) -> None:
+    torch.manual_seed(5)
+    teacher = nn.Sequential(nn.Flatten(), nn.Linear(64, 2))
+    wanted = teacher(problem[0]).argmax(1)
+    student, alone = network(), network()
+    options = {"epochs": 30, "batch_size": 30}
+    list(train(student, problem[0], 1 - problem[1], teacher=teacher, teacher_weight=1.0, **options))
+    list(train(alone, problem[0], 1 - problem[1], **options))
+    assert accuracy(student, problem[0], wanted) > 0.85 > 0.6 > accuracy(alone, problem[0], wanted)
+
+
+def test_milestones_are_the_published_schedule(problem) -> None:
+    rows = list(train(network(), *problem, epochs=6, lr=0.01, milestones=(2, 4), batch_size=120))
+    assert [round(row["lr"], 6) for row in rows] == [0.01, 0.01, 0.001, 0.001, 0.0001, 0.0001]
+
+
+def test_bfloat16_learns_and_resumes_bit_for_bit(problem, tmp_path: Path) -> None:
+    options = {"epochs": 8, "batch_size": 30, "precision": "bfloat16"}
+    whole, stopped, resumed, plain = network(), network(), network(), network()
+    rows = list(train(whole, *problem, **options))
+    assert accuracy(whole, *problem) > 0.9
+    assert whole[1].weight.dtype == torch.float32
+    list(train(plain, *problem, **{**options, "precision": "float32"}))
+    assert not torch.equal(plain[1].weight, whole[1].weight)
+    for row in train(stopped, *problem, checkpoint=tmp_path / "run", **options):
+        if row["epoch"] == 5:
+            break
+    assert list(train(resumed, *problem, checkpoint=tmp_path / "run", **options)) == rows
+    assert torch.equal(resumed[1].weight, whole[1].weight)
+
+
+def test_channels_last_trains_the_same_network() -> None:
+    images, labels = torch.rand(32, 3, 16, 16, generator=torch.Generator().manual_seed(0)), torch.arange(32) % 2
+    plain, last = build("resnet20", num_classes=2), build("resnet20", num_classes=2)
+    one = list(train(plain, images, labels, epochs=1, lr=0.01, batch_size=16))
+    other = list(train(last, images, labels, epochs=1, lr=0.01, batch_size=16, channels_last=True))
+    assert other[0]["loss"] == pytest.approx(one[0]["loss"], rel=1e-4)
+    assert last.conv1.weight.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_held_out_images_stand_beside_the_test_images(problem) -> None:
+    model, (x, y) = network(), problem
+    rows = list(train(model, x, y, epochs=2, held_out=(x[:30], y[:30]), test_images=x[30:], test_labels=y[30:]))
+    assert rows[-1]["held_out_accuracy"] == accuracy(model, x[:30], y[:30])
+    assert rows[-1]["test_accuracy"] == accuracy(model, x[30:], y[30:])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"teacher_weight": 1.5}, "teacher_weight must be in .0, 1. and temperature above 0; got 1.5 and 4.0"),
+        ({"temperature": 0.0}, "temperature above 0; got 0.5 and 0.0"),
+        ({"precision": "float16"}, "precision must be float32 or bfloat16; got 'float16'"),
+    ],
+)
+def test_refusals(problem, options: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        list(train(network(), *problem, epochs=1, **options))
+
+
+def test_batch_norm_is_reestimated_by_hand() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(2, 3, 3), nn.BatchNorm2d(3), nn.Dropout(0.5)).train()
+    model[1].running_mean += 7
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    images = torch.randn(10, 2, 6, 6)
+    found = reestimate_batch_norm(model, images, batch_size=5)
+    with torch.no_grad():
+        parts = [model[0](part).transpose(0, 1).flatten(1) for part in images.split(5)]
+    torch.testing.assert_close(found[1].running_mean, torch.stack([part.mean(1) for part in parts]).mean(0))
+    torch.testing.assert_close(found[1].running_var, torch.stack([part.var(1) for part in parts]).mean(0))
+    assert found[1].momentum == model[1].momentum == 0.1
+    assert not any(module.training for module in found.modules())
+    assert model.training
+    assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
+    assert torch.equal(found[0].weight, model[0].weight)
+    again = reestimate_batch_norm(found, images, batch_size=5)
+    assert torch.equal(again[1].running_var, found[1].running_var)
+    assert torch.isfinite(
+        reestimate_batch_norm(model, images, batch_size=9)[1].running_var
+    ).all()  # a last batch of one
+    plain = nn.Linear(2, 2)
+    assert torch.equal(reestimate_batch_norm(plain, torch.rand(2, 2)).weight, plain.weight)
+    with pytest.raises(ValueError, match="batch norm needs at least two images; got 1"):
+        reestimate_batch_norm(model, images[:1])
+
+
+def test_reestimated_batch_norm_repairs_a_network() -> None:
+    data = load("digits")
+    model = build("digits", weights="default")
+    with torch.no_grad():
+        model.bn1.running_mean.add_(3)
+    broken = accuracy(model, data.images, data.labels)
+    repaired = accuracy(reestimate_batch_norm(model, load("digits", split="train").images), data.images, data.labels)
+    assert broken < 0.5 < 0.9 < repaired

@@ -1,0 +1,46 @@
+"""What is left of a network as its layers go, criteria side by side."""
+
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from ._axes import new_axes
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+MEASURES = {"accuracy": "as it is", "accuracy_reestimated": "batch norm re-estimated"}
+
+
+def plot_removal(table: pd.DataFrame) -> "Axes":
+    """Draws mean accuracy against the number of layers removed, with a band from the lowest to the highest split.
+
+    The legend names the criteria from the best to the worst, by the mean accuracy of all networks as they are.
+
+    Args:
+        table: A table of `graphmod.removal.removal_curves`.
+
+    Returns:
+        The first of two `Axes`: the network as it is, and with its batch norm re-estimated.
+
+    Example:
+        >>> table = pd.DataFrame({"criterion": "modularity", "removed": [0, 1], "accuracy": [0.9, 0.8]})
+        >>> plot_removal(table.assign(accuracy_reestimated=0.9)).get_xlabel()
+        'layers removed'
+    """
+    import seaborn as sns
+
+    axes = new_axes(11, 4.6, columns=len(MEASURES))
+    names = list(table.groupby("criterion").accuracy.mean().sort_values(ascending=False, kind="stable").index)
+    colors = dict(zip(names, sns.color_palette("tab20", len(names)), strict=True))
+    for ax, (measure, title) in zip(axes, MEASURES.items(), strict=True):
+        for name in names:
+            spread = table[table.criterion == name].groupby("removed")[measure].agg(["mean", "min", "max"])
+            ax.plot(spread.index, spread["mean"], "o-", color=colors[name], markersize=3, label=name.replace("_", " "))
+            ax.fill_between(spread.index, spread["min"], spread["max"], color=colors[name], alpha=0.08, linewidth=0)
+        ax.set_title(title)
+        ax.set_xlabel("layers removed")
+        ax.set_ylim(0, 1)
+    axes[0].set_ylabel("accuracy")
+    axes[-1].legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
+    return axes[0]

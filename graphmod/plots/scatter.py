@@ -1,0 +1,40 @@
+"""One column against others, a point for each layer."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from ._axes import new_axes
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+
+def plot_scatter(table: pd.DataFrame, x: Sequence[str], y: str) -> "Axes":
+    """Draws a column against each of several others, with the rank correlation above.
+
+    Args:
+        table: One row a layer: `layer` and the columns; layers of one stage (`layer1.0`, `layer1.1`) have one colour.
+        x: Columns to draw against, a panel each.
+        y: The column to draw.
+
+    Returns:
+        The first `Axes`.
+
+    Example:
+        >>> table = pd.DataFrame({"layer": ["a.0", "a.1", "b.0"], "gain": [0.1, 0.2, 0.3], "loss": [0.5, 0.6, 0.9]})
+        >>> plot_scatter(table, ["gain"], "loss").get_title()
+        'Spearman 1.00'
+    """
+    import seaborn as sns
+
+    stage = table.layer.str.rpartition(".")[0].replace("", "layers").rename("stage")
+    axes = new_axes(0.6 + 3.6 * len(x), 3.6, columns=len(x))
+    for place, (ax, name) in enumerate(zip(axes, x, strict=True)):
+        legend = "brief" if place == 0 and stage.nunique() > 1 else False
+        sns.scatterplot(table, x=name, y=y, hue=stage, ax=ax, legend=legend, palette="deep")
+        ax.set_title(f"Spearman {table[name].corr(table[y], method='spearman'):.2f}", fontsize="medium")
+        ax.set_xlabel(name.replace("_", " "))
+        ax.set_ylabel(y.replace("_", " ") if place == 0 else "")
+    return axes[0]

@@ -1,0 +1,229 @@
+"""What is left of a network as its layers go: the criteria of removal side by side, without and with training."""
+
+import json
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
+from typing import Any
+
+import pandas as pd
+import torch
+from torch import Tensor, nn
+from tqdm.auto import tqdm
+
+from ._files import atomic_file
+from ._finished import Finished
+from ._layers import layer_names
+from .costs import cost
+from .criteria import State, find_criterion
+from .pruning import plan_removal
+from .samples import collect, draw, others
+from .surgery import drop_layers, removable_layers
+from .training import accuracy, reestimate_batch_norm, train
+
+
+def removal_curves(
+    model: nn.Module,
+    samples: Any,
+    labels: Any = None,
+    *,
+    criteria: Sequence[str],
+    removed: Sequence[int],
+    num_samples: int = 200,
+    splits: int = 5,
+    draws: Mapping[str, int] | None = None,
+    k: int = 3,
+    seed: int = 0,
+    progress: bool = True,
+) -> pd.DataFrame:
+    """Measures the accuracy that is left after some removals, for each criterion, with no training at all.
+
+    In each split some samples choose the layers and all others judge the network; the choosing samples of different
+    splits are disjoint, too. Batch-norm statistics are re-estimated on the choosing samples, without their labels.
+
+    Args:
+        model: The network; it stays as it is.
+        samples: As in `dynamic_graph`.
+        labels: Integers `[N]`; those that come with the samples if None.
+        criteria: Names in `graphmod/criteria`.
+        removed: Numbers of layers at which the network is judged.
+        num_samples: Samples that choose.
+        splits: Number of splits.
+        draws: How often a criterion is asked in each split, with another seed, if not once; `{"random": 4}`.
+        k: Neighbours of each sample, for criteria of modularity.
+        seed: Seed of the splits and of criteria that draw at random.
+        progress: Shows progress bars on a terminal.
+
+    Returns:
+        One row a criterion, split, draw and number of layers, and one with `removed` 0 for each split: `criterion`,
+        `split`, `draw`, `removed`, `layer` (the last one removed), `num_parameters`, `macs`, `activation_memory`,
+        `accuracy` in [0, 1], and `accuracy_reestimated`, after re-estimating batch norm.
+
+    Raises:
+        TypeError: If labels are not integers.
+        ValueError: If a criterion is unknown, there are too few samples, or more layers are to go than can.
+    """
+    for name in criteria:
+        find_criterion(name)
+    if not criteria or not removed or min(removed) < 1:
+        raise ValueError("criteria and removed must name one or more each, and removed numbers from 1 on")
+    x, y = collect(samples, labels)
+    if x.dim() == 4:
+        model = deepcopy(model).to(memory_format=torch.channels_last)  # a fifth faster on a CPU
+    asked = [(name, one) for name in criteria for one in range((draws or {}).get(name, 1))]
+    tables = []
+    with tqdm(total=splits * len(asked), unit="plan", leave=False, disable=not progress or None) as bar:
+        for split, chosen in enumerate(draw(y, num_samples, splits, seed=seed)):
+            judges = others(chosen, len(x))
+            known: dict[frozenset[str], dict[str, float]] = {}
+            work = Finished("removal", model, x, y, chosen, list(removed), k, seed)
+            for name, one in asked:
+                if file := work.done(f"{name} {one}"):
+                    table = pd.DataFrame(json.loads(file.read_text()))
+                else:
+                    plan = plan_removal(
+                        model, x[chosen], y[chosen], num_layers=max(removed), criterion=name, k=k,
+                        seed=seed + 1000 * one, progress=progress,
+                    )  # fmt: skip
+                    table = _judged(model, plan, removed, x[chosen], x[judges], y[judges], known)
+                    if file := work.file(f"{name} {one}"):
+                        with atomic_file(file) as temporary:
+                            temporary.write_text(json.dumps(table.to_dict("records")))
+                tables.append(table.assign(criterion=name, split=split, draw=one))
+                bar.update()
+    first = ["criterion", "split", "draw"]
+    table = pd.concat(tables, ignore_index=True)
+    return table[[*first, *table.columns.drop(first)]]
+
+
+def single_removals(
+    model: nn.Module, samples: Any, labels: Any = None, *, num_samples: int = 200, k: int = 3, seed: int = 0
+) -> pd.DataFrame:
+    """Compares what the curve says of each layer with what the network does without it.
+
+    Args:
+        model: The network; it stays as it is.
+        samples: As in `dynamic_graph`.
+        labels: Integers `[N]`; those that come with the samples if None.
+        num_samples: Samples that the modularity is measured on; all others measure the accuracy.
+        k: Neighbours of each sample.
+        seed: Seed of the draw.
+
+    Returns:
+        One row a layer that can go: `layer`; `gain` of Q across it, the absolute `change`, the `modularity` of the last
+        layer without it; `accuracy` without it, in [0, 1], and `accuracy_loss`, that of the whole network less this.
+
+    Raises:
+        TypeError: If labels are not integers.
+        ValueError: If there are too few samples, or no layer can go.
+    """
+    x, y = collect(samples, labels)
+    chosen = draw(y, num_samples, seed=seed)[0]
+    judges = others(chosen, len(x))
+    table = removable_layers(model, x[:2])
+    layers = list(table.layer[table.removable])
+    if not layers:
+        raise ValueError(f"no layer can go; {len(table)} were looked at, see removable_layers")
+    state = State(model, model, x[chosen], y[chosen], layers, layer_names(model)[-1], k, seed)
+    gain, last = find_criterion("gain")(state), find_criterion("modularity")(state)
+    whole = accuracy(model, x[judges], y[judges])
+    rows = []
+    for layer in layers:
+        left = accuracy(drop_layers(model, [layer]), x[judges], y[judges])
+        rows.append((layer, gain[layer], abs(gain[layer]), -last[layer], left, whole - left))
+    return pd.DataFrame(rows, columns=["layer", "gain", "change", "modularity", "accuracy", "accuracy_loss"])
+
+
+def compare_networks(networks: Mapping[str, nn.Module], chosen: Tensor, images: Tensor, labels: Tensor) -> pd.DataFrame:
+    """Says what networks cost and how often they are right.
+
+    Args:
+        networks: Networks by name; they stay as they are.
+        chosen: Images to re-estimate batch norm on, `[M, ...]`, other than those that judge.
+        images: Images that judge, `[N, ...]`.
+        labels: Their labels, int64 `[N]`.
+
+    Returns:
+        One row a network: `network`, `num_parameters`, `macs`, `activation_memory` (see `graphmod.costs.cost`),
+        `accuracy` and `accuracy_reestimated`, in [0, 1].
+    """
+    rows = [{"network": name, **_judge(one, chosen, images, labels)} for name, one in networks.items()]
+    return pd.DataFrame(rows)
+
+
+def train_alike(
+    networks: Mapping[str, nn.Module],
+    images: Tensor,
+    labels: Tensor,
+    *,
+    teacher: nn.Module | None = None,
+    **options: Any,
+) -> pd.DataFrame:
+    """Trains several networks on the same images by the same schedule.
+
+    In a study that was stopped, networks go on after their last full epoch.
+
+    Args:
+        networks: Networks by name; they are changed.
+        images: `[N, ...]`.
+        labels: Int64 `[N]`.
+        teacher: A network whose outputs they learn too.
+        **options: Of `graphmod.training.train`.
+
+    Returns:
+        One row a network and epoch: `network`, and the columns of `train`.
+    """
+    work, tables = Finished("training", images, labels, teacher, options), []
+    for name, network in networks.items():
+        start = Finished("start", network)  # the weights before the training are part of the name
+        checkpoint = work.file(f"{name} {start.file('')}")
+        epochs = train(network, images, labels, teacher=teacher, checkpoint=checkpoint, **options)
+        tables.append(pd.DataFrame(epochs).assign(network=name))
+    table = pd.concat(tables, ignore_index=True)
+    return table[["network", *table.columns.drop("network")]]
+
+
+def summarize_training(table: pd.DataFrame) -> pd.DataFrame:
+    """Takes the accuracy after the last epoch and after the best one, which the held-out images choose.
+
+    Args:
+        table: A table of `train_alike` with `held_out_accuracy` and `test_accuracy`.
+
+    Returns:
+        One row a network, in order: `network`, `accuracy_last`, `accuracy_best`, `best_epoch`.
+
+    Example:
+        >>> table = pd.DataFrame({"network": "small", "epoch": [1, 2, 3], "held_out_accuracy": [0.5, 0.9, 0.8]})
+        >>> summarize_training(table.assign(test_accuracy=[0.6, 0.7, 0.8])).to_dict("records")
+        [{'network': 'small', 'accuracy_last': 0.8, 'accuracy_best': 0.7, 'best_epoch': 2}]
+    """
+    last = table.groupby("network", sort=False).test_accuracy.last().rename("accuracy_last")
+    best = table.loc[table.groupby("network", sort=False).held_out_accuracy.idxmax()].set_index("network")
+    best = best[["test_accuracy", "epoch"]].set_axis(["accuracy_best", "best_epoch"], axis=1)
+    return last.to_frame().join(best).reset_index()
+
+
+def _judge(model: nn.Module, chosen: Tensor, images: Tensor, labels: Tensor) -> dict[str, float]:
+    return {
+        **cost(model, images[:1]),
+        "accuracy": accuracy(model, images, labels),
+        "accuracy_reestimated": accuracy(reestimate_batch_norm(model, chosen), images, labels),
+    }
+
+
+def _judged(
+    model: nn.Module,
+    plan: pd.DataFrame,
+    removed: Sequence[int],
+    chosen: Tensor,
+    images: Tensor,
+    labels: Tensor,
+    known: dict[frozenset[str], dict[str, float]],
+) -> pd.DataFrame:
+    """The rows of one plan; the same layers gone in another order are not judged twice."""
+    rows = []
+    for n in sorted({0, *removed}):
+        gone = frozenset(plan.layer[:n])
+        if gone not in known:
+            known[gone] = _judge(drop_layers(model, gone), chosen, images, labels)
+        rows.append({"removed": n, "layer": plan.layer[n - 1] if n else None, **known[gone]})
+    return pd.DataFrame(rows)

@@ -1,0 +1,137 @@
+"""Removal curves: splits that are disjoint, accuracies that are those of the smaller networks, and the best criterion found."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+
+from graphmod import removal
+from graphmod._finished import finished_work
+from graphmod.datasets import load
+from graphmod.models import build
+from graphmod.plots.pruning import plot_pruning
+from graphmod.plots.removal import plot_removal
+from graphmod.plots.scatter import plot_scatter
+from graphmod.pruning import drop_layers, plan_removal
+from graphmod.removal import compare_networks, removal_curves, single_removals, summarize_training, train_alike
+from graphmod.samples import draw
+from graphmod.training import accuracy, reestimate_batch_norm, train
+
+OPTIONS = {"criteria": ["modularity", "last", "random"], "removed": [1, 3], "num_samples": 60, "splits": 2,
+           "draws": {"random": 2}}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def digits() -> tuple[torch.nn.Module, torch.Tensor, torch.Tensor]:
+    data = load("digits")
+    return build("digits", weights="default"), data.images[:300], data.labels[:300]
+
+
+@pytest.fixture(scope="module")
+def table(digits) -> pd.DataFrame:
+    return removal_curves(*digits, **OPTIONS)
+
+
+def test_every_row_is_what_its_network_gives(digits, table: pd.DataFrame) -> None:
+    model, x, y = digits
+    assert len(table) == 2 * (1 + 1 + 2) * 3
+    for split, chosen in enumerate(draw(y, 60, 2)):
+        judges = torch.ones(300, dtype=torch.bool)
+        judges[chosen] = False
+        plan = plan_removal(model, x[chosen], y[chosen], num_layers=3)
+        rows = table[(table.criterion == "modularity") & (table.split == split)].set_index("removed")
+        assert rows.layer[3] == plan.layer[2]
+        for n in (0, 1, 3):
+            smaller = drop_layers(model, plan.layer[:n])
+            assert rows.accuracy[n] == accuracy(smaller, x[judges], y[judges])
+            again = reestimate_batch_norm(smaller, x[chosen])
+            assert rows.accuracy_reestimated[n] == accuracy(again, x[judges], y[judges])
+            assert rows.num_parameters[n] == sum(parameter.numel() for parameter in smaller.parameters())
+
+
+def test_random_draws_differ_and_repeat(digits, table: pd.DataFrame) -> None:
+    random = table[(table.criterion == "random") & (table.removed > 0)]
+    assert random.groupby(["split", "draw"]).layer.agg(tuple).nunique() > 1
+    pd.testing.assert_frame_equal(removal_curves(*digits, **OPTIONS), table, check_exact=True)
+
+
+def test_a_stopped_study_goes_on(digits, table: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    with finished_work(tmp_path / "work") as folder:
+        removal_curves(*digits, **OPTIONS)
+        sorted(folder.iterdir())[0].unlink()
+        real = removal.plan_removal
+        monkeypatch.setattr(removal, "plan_removal", lambda *a, **o: asked.append(o["criterion"]) or real(*a, **o))
+        pd.testing.assert_frame_equal(removal_curves(*digits, **OPTIONS), table, check_exact=True)
+    assert len(asked) == 1
+
+
+def test_single_removals(digits) -> None:
+    model, x, y = digits
+    table = single_removals(model, x, y, num_samples=100)
+    assert len(table) == 7
+    assert (table.change == table.gain.abs()).all()
+    chosen = draw(y, 100)[0]
+    judges = torch.ones(300, dtype=torch.bool)
+    judges[chosen] = False
+    whole = accuracy(model, x[judges], y[judges])
+    assert (table.accuracy + table.accuracy_loss).to_numpy() == pytest.approx(whole)
+    assert table.accuracy[0] == accuracy(drop_layers(model, [table.layer[0]]), x[judges], y[judges])
+    ax = plot_scatter(table, ["gain", "modularity"], "accuracy_loss")
+    assert ax.figure.axes[1].get_title() == f"Spearman {table.modularity.corr(table.accuracy_loss, 'spearman'):.2f}"
+
+
+def test_the_picture_shows_means_and_ranges(table: pd.DataFrame) -> None:
+    ax = plot_removal(table)
+    order = table.groupby("criterion").accuracy.mean().sort_values(ascending=False)
+    assert [line.get_label() for line in ax.lines] == list(order.index)
+    expected = table[table.criterion == order.index[0]].groupby("removed").accuracy.mean()
+    assert ax.lines[0].get_ydata().tolist() == expected.tolist()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"criteria": []}, "criteria and removed must name one or more each"),
+        ({"removed": [0, 1]}, "removed numbers from 1 on"),
+        ({"removed": [8]}, "num_layers must be from 1 to 7, the layers that can go; got 8"),
+        ({"criteria": ["chance"]}, "no graphmod.criteria member named 'chance'"),
+        ({"splits": 6}, "6 x 60 samples were asked for, there are 300"),
+    ],
+)
+def test_refusals(digits, changes: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        removal_curves(*digits, **{**OPTIONS, **changes})
+    with pytest.raises(ValueError, match="no layer can go; 1 were looked at"):
+        single_removals(
+            torch.nn.Sequential(torch.nn.Linear(2, 3)), torch.rand(9, 2), torch.arange(9) % 3, num_samples=5
+        )
+
+
+def test_networks_are_trained_alike_and_summarized(digits, tmp_path: Path) -> None:
+    model, x, y = digits
+    networks = {"whole": drop_layers(model, []), "small": drop_layers(model, ["layer1.1", "layer3.2"])}
+    before = compare_networks(networks, x[200:], x[:200], y[:200])
+    assert before.network.tolist() == ["whole", "small"]
+    assert before.macs[0] > before.macs[1]
+    assert before.accuracy[1] == accuracy(networks["small"], x[:200], y[:200])
+    options = {"epochs": 3, "lr": 0.01, "teacher": model, "held_out": (x[200:], y[200:])}
+    options |= {"test_images": x[:200], "test_labels": y[:200]}
+    alone = drop_layers(networks["small"], [])
+    expected = list(train(alone, x, y, **options))
+    with finished_work(tmp_path / "work") as folder:
+        table = train_alike(networks, x, y, **options)
+        assert len(list(folder.iterdir())) == 2
+        fresh = {"whole": drop_layers(model, []), "small": drop_layers(model, ["layer1.1", "layer3.2"])}
+        pd.testing.assert_frame_equal(train_alike(fresh, x, y, **options), table, check_exact=True)
+    for network in (networks["small"], fresh["small"]):
+        assert all(torch.equal(a, b) for a, b in zip(network.parameters(), alone.parameters(), strict=True))
+    rows = table[table.network == "small"].drop(columns="network").reset_index(drop=True)
+    pd.testing.assert_frame_equal(rows, pd.DataFrame(expected))
+    summary = summarize_training(table).set_index("network")
+    best = max(expected, key=lambda row: row["held_out_accuracy"])
+    assert summary.accuracy_best["small"] == best["test_accuracy"]
+    assert summary.accuracy_last["small"] == expected[-1]["test_accuracy"]
+    ax = plot_pruning(before.merge(summarize_training(table)))
+    assert len(ax.containers) == 3
