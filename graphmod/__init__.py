@@ -9,13 +9,14 @@ from importlib.metadata import version
 from . import _quiet as _quiet
 from .activations import layer_activations, layer_names
 from .communities import compare_communities, leiden, resolution_profile, temporal_leiden
+from .costs import cost
 from .curves import compare_curves, dynamic_graph, measure, modularity_curve, published_curve, summarize
 from .graphs._dynamic import DynamicGraph
 from .graphs.knn import knn_graph
 from .metrics.modularity import modularity, modularity_terms
 from .mixing import class_communities, class_mixing, sample_modularity, worst_samples
 from .plots.curve import plot_curve
-from .pruning import redundant_layers
+from .pruning import drop_layers, plan_removal, redundant_layers, removable_layers
 from .significance import confidence_interval, permutation_test
 from .similarity import cka_matrix, edge_jaccard, graph_matrix, linear_cka, modularity_difference, mutual_neighbors
 from .tracking import ModularityTracker, track_checkpoints
@@ -33,6 +34,8 @@ __all__ = [
     "compare_communities",
     "compare_curves",
     "confidence_interval",
+    "cost",
+    "drop_layers",
     "dynamic_graph",
     "edge_jaccard",
     "graph_matrix",
@@ -48,10 +51,12 @@ __all__ = [
     "modularity_terms",
     "mutual_neighbors",
     "permutation_test",
+    "plan_removal",
     "plot_curve",
     "prediction_depth",
     "published_curve",
     "redundant_layers",
+    "removable_layers",
     "resolution_profile",
     "sample_modularity",
     "summarize",

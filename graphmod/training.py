@@ -121,7 +121,8 @@ def train(
     home = next(model.parameters()).device
     sets = {name: _moved(x, y, home) for name, (x, y) in pairs.items() if x is not None and y is not None}
     share = teacher_weight if teacher is not None else 0.0
-    taught = deepcopy(teacher).to(home).eval() if teacher is not None and share else None
+    layout = torch.channels_last if channels_last else torch.preserve_format
+    taught = deepcopy(teacher).to(home).to(memory_format=layout).eval() if teacher is not None and share else None
     settings = {
         "epochs": epochs, "batch_size": batch_size, "lr": lr, "milestones": list(milestones), "warmup": warmup,
         "momentum": momentum, "weight_decay": weight_decay, "augment": augment, "flip": flip,
@@ -129,7 +130,6 @@ def train(
         "temperature": temperature, "precision": precision, "channels_last": channels_last, "seed": seed,
         "num_images": len(images), "num_held_out": len(held_out[0]) if held_out else 0,
     }  # fmt: skip
-    layout = torch.channels_last if channels_last else torch.preserve_format
     model.to(memory_format=layout)
     optimizer = torch.optim.SGD(model.parameters(), lr, momentum, weight_decay=weight_decay, nesterov=True)
     schedule = _schedule(optimizer, epochs, milestones, warmup)
@@ -179,9 +179,10 @@ def train(
         row |= {f"{name}_accuracy": accuracy(model, *pair) for name, pair in sets.items()}
         history.append(row)
         if checkpoint is not None:
-            state = {"settings": settings, "history": history}
-            state |= {"model": model.state_dict(), "optimizer": optimizer.state_dict()}
-            state |= {"schedule": schedule.state_dict()}
+            state = {
+                "settings": settings, "history": history, "model": model.state_dict(),
+                "optimizer": optimizer.state_dict(), "schedule": schedule.state_dict(),
+            }  # fmt: skip
             with atomic_file(checkpoint) as temporary:
                 torch.save(state, temporary)
         yield row

@@ -1,10 +1,15 @@
 """Where the curve is level or falls, against scipy's paired t-test and by hand."""
 
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+import torchvision
 from matplotlib.patches import Rectangle
 from scipy import stats
 
@@ -13,7 +18,7 @@ from graphmod.costs import cost
 from graphmod.criteria import State
 from graphmod.curves import modularity_curve
 from graphmod.datasets import load
-from graphmod.models import build
+from graphmod.models import build, load_weights, save_weights
 from graphmod.plots.grid import SHADES, plot_grid
 from graphmod.pruning import beyond_layout, count_phases, drop_layers, plan_removal, redundant_layers, removable_layers
 
@@ -188,3 +193,34 @@ def test_the_layout_that_fits_the_published_row() -> None:
     for wrong in ((2, 3), (2, 3, 10), (-1, 3, 6)):
         with pytest.raises(ValueError, match=r"layout must be at most \[9, 9, 9\], the layers of each stage; got"):
             beyond_layout(model, wrong)
+
+
+def tiny_vit(seed: int = 0) -> torch.nn.Module:
+    torch.manual_seed(seed)
+    sizes = {"image_size": 32, "patch_size": 8, "num_layers": 4, "num_heads": 2, "hidden_dim": 16, "mlp_dim": 32}
+    model = torchvision.models.VisionTransformer(**sizes, num_classes=10).eval()
+    torch.nn.init.normal_(model.heads.head.weight)  # torchvision starts it at zero
+    return model
+
+
+@pytest.mark.parametrize(
+    "make", [partial(build, "resnet20"), partial(build, "vgg11"), tiny_vit], ids=["resnet20", "vgg11", "vit"]
+)
+def test_the_whole_way_to_onnx(make: Callable[..., torch.nn.Module], tmp_path: Path) -> None:
+    onnxruntime = pytest.importorskip("onnxruntime", reason="comes with the extra `test`")
+    model, x = make(), torch.rand(24, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    plan = plan_removal(model, x, torch.arange(24) % 3, num_layers=2)
+    assert plan.macs.is_monotonic_decreasing
+    smaller = drop_layers(model, plan)
+    assert sum(one.numel() for one in smaller.parameters()) == plan.num_parameters.iloc[-1]
+    with torch.no_grad():
+        expected = smaller(x)
+    assert expected.shape == (24, 10)
+    save_weights(smaller, tmp_path / "smaller.safetensors")
+    again = load_weights(drop_layers(make(seed=1), plan.layer), tmp_path / "smaller.safetensors")
+    with torch.no_grad():
+        assert torch.equal(again(x), expected)
+    torch.onnx.export(smaller, (x,), tmp_path / "smaller.onnx", dynamo=True, external_data=False, verbose=False)
+    session = onnxruntime.InferenceSession(tmp_path / "smaller.onnx", providers=["CPUExecutionProvider"])
+    (found,) = session.run(None, {session.get_inputs()[0].name: x.numpy()})
+    torch.testing.assert_close(torch.from_numpy(found), expected, rtol=1e-3, atol=1e-4)

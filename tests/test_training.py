@@ -1,4 +1,6 @@
+import math
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 import torch
@@ -129,6 +131,42 @@ def test_milestones_are_the_published_schedule(problem) -> None:
     assert [round(row["lr"], 6) for row in rows] == [0.01, 0.01, 0.001, 0.001, 0.0001, 0.0001]
 
 
+def test_the_learning_rate_rises_first(problem) -> None:
+    options = {"epochs": 6, "lr": 0.3, "batch_size": 120, "warmup": 2}
+    rows = list(train(network(), *problem, milestones=(4,), **options))
+    assert [row["lr"] for row in rows] == pytest.approx([0.1, 0.2, 0.3, 0.3, 0.03, 0.03])
+    rows = list(train(network(), *problem, **options))
+    cosine = [0.15 * (1 + math.cos(math.pi * done / 6)) for done in range(6)]
+    assert [row["lr"] for row in rows] == pytest.approx([cosine[0] / 3, cosine[1] * 2 / 3, *cosine[2:]])
+
+
+def test_bytes_train_as_their_share_of_255(problem) -> None:
+    pixels = (problem[0] * 255).byte()
+    options = {"epochs": 3, "augment": 2, "flip": True, "seed": 1}
+    one, other = network(), network()
+    rows = list(train(one, pixels, problem[1], held_out=(pixels, problem[1]), **options))
+    assert list(train(other, pixels / 255, problem[1], held_out=(pixels / 255, problem[1]), **options)) == rows
+    assert torch.equal(one[1].weight, other[1].weight)
+    assert accuracy(one, pixels, problem[1]) == accuracy(one, pixels / 255, problem[1])
+    again = [reestimate_batch_norm(one, images)[2].running_var for images in (pixels, pixels / 255)]
+    assert torch.equal(*again)
+
+
+def test_accuracy_wants_a_label_for_each_image() -> None:
+    with pytest.raises(ValueError, match=r"labels must have shape \[2\], one for each image; got \[1\]"):
+        accuracy(nn.Identity(), torch.eye(2), torch.tensor([0]))
+
+
+def test_the_loss_of_bfloat16_is_taken_in_float32() -> None:
+    torch.manual_seed(0)
+    model, x, y = nn.Linear(4, 3), torch.randn(6, 4), torch.arange(6) % 3
+    rounded = [part.detach().bfloat16() for part in (x, model.weight, model.bias)]
+    expected = nn.functional.cross_entropy(nn.functional.linear(*rounded).float(), y)
+    (row,) = train(model, x, y, epochs=1, batch_size=6, precision="bfloat16")
+    assert row["loss"] == pytest.approx(expected.item(), rel=1e-6)
+    assert model.weight.grad.dtype == torch.float32
+
+
 def test_bfloat16_learns_and_resumes_bit_for_bit(problem, tmp_path: Path) -> None:
     options = {"epochs": 8, "batch_size": 30, "precision": "bfloat16"}
     whole, stopped, resumed, plain = network(), network(), network(), network()
@@ -153,6 +191,81 @@ def test_channels_last_trains_the_same_network() -> None:
     assert last.conv1.weight.is_contiguous(memory_format=torch.channels_last)
 
 
+def test_a_run_with_all_options_resumes_bit_for_bit(tmp_path: Path) -> None:
+    images, labels = torch.rand(32, 3, 16, 16, generator=torch.Generator().manual_seed(0)), torch.arange(32) % 2
+    options = {
+        "epochs": 4, "batch_size": 16, "lr": 0.02, "milestones": (2, 3), "warmup": 1, "augment": 2, "flip": True,
+        "teacher": build("resnet20", num_classes=2, seed=1), "precision": "bfloat16", "channels_last": True,
+        "held_out": (images, labels),
+    }  # fmt: skip
+    whole, stopped, resumed = (build("resnet20", num_classes=2) for _ in range(3))
+    expected = list(train(whole, images, labels, **options))
+    for row in train(stopped, images, labels, checkpoint=tmp_path / "run", **options):
+        if row["epoch"] == 2:
+            break
+    assert list(train(resumed, images, labels, checkpoint=tmp_path / "run", **options)) == expected
+    for a, b in zip(whole.state_dict().values(), resumed.state_dict().values(), strict=True):
+        assert torch.equal(a, b)
+    assert resumed.conv1.weight.is_contiguous(memory_format=torch.channels_last)
+    for changed in (
+        {"teacher": build("resnet20", num_classes=2, seed=2)}, {"teacher": None}, {"teacher_weight": 0.4},
+        {"temperature": 2.0}, {"precision": "float32"}, {"channels_last": False}, {"milestones": (2,)}, {"warmup": 0},
+        {"held_out": None},
+    ):  # fmt: skip
+        with pytest.raises(ValueError, match="is of another run"):
+            list(train(resumed, images, labels, checkpoint=tmp_path / "run", **{**options, **changed}))
+
+
+def test_a_checkpoint_from_before_the_options_is_read(problem, tmp_path: Path) -> None:
+    expected = list(train(network(), *problem, epochs=2, checkpoint=tmp_path / "run"))
+    state = torch.load(tmp_path / "run", weights_only=True)
+    before = ("epochs", "batch_size", "lr", "momentum", "weight_decay", "augment", "flip", "seed", "num_images")
+    state["settings"] = {name: state["settings"][name] for name in before}
+    torch.save(state, tmp_path / "run")
+    assert list(train(network(), *problem, epochs=2, checkpoint=tmp_path / "run")) == expected
+    with pytest.raises(ValueError, match="is of another run, with {'epochs': 2, .*; remove it to start anew"):
+        list(train(network(), *problem, epochs=2, checkpoint=tmp_path / "run", precision="bfloat16"))
+
+
+def test_a_teacher_is_asked_in_evaluation_mode_on_what_the_student_sees(problem) -> None:
+    """The student has the teacher's weights: their logits agree on each augmented batch, and there is nothing to learn."""
+
+    class Asked(nn.Linear):
+        seen: ClassVar[list[Tensor]] = []  # of all copies
+
+        def forward(self, x: Tensor) -> Tensor:
+            self.seen.append(x.detach())
+            return super().forward(x)
+
+    torch.manual_seed(0)
+    teacher = nn.Sequential(nn.Flatten(), nn.Dropout(0.9), Asked(64, 2))
+    student = nn.Sequential(nn.Flatten(), nn.Dropout(0.0), Asked(64, 2))
+    student.load_state_dict(teacher.state_dict())
+    options = {"batch_size": 40, "augment": 2, "flip": True, "weight_decay": 0.0, "teacher_weight": 1.0}
+    (row,) = train(student, *problem, epochs=1, teacher=teacher, **options)
+    assert row["loss"] == pytest.approx(0, abs=1e-6)
+    assert len(Asked.seen) == 6
+    assert all(torch.equal(a, b) for a, b in zip(Asked.seen[::2], Asked.seen[1::2], strict=True))
+    torch.testing.assert_close(student[2].weight, teacher[2].weight)
+    assert all(module.training for module in teacher.modules())
+    assert all(parameter.grad is None for parameter in teacher.parameters())
+
+
+def test_a_network_can_be_taught_by_what_it_was(problem) -> None:
+    model, same = network(), network()
+    rows = list(train(model, *problem, epochs=3, teacher=model))
+    assert rows == list(train(same, *problem, epochs=3, teacher=network()))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_cuda_trains_the_same_network(problem, precision: str) -> None:
+    pixels, options = (problem[0] * 255).byte(), {"epochs": 2, "lr": 0.01, "augment": 2, "flip": True}
+    rows = list(train(network(), pixels, problem[1], precision=precision, teacher=network(), **options))
+    found = list(train(network().cuda(), pixels, problem[1], precision=precision, teacher=network(), **options))
+    assert [row["loss"] for row in found] == pytest.approx([row["loss"] for row in rows], rel=0.02)
+
+
 def test_held_out_images_stand_beside_the_test_images(problem) -> None:
     model, (x, y) = network(), problem
     rows = list(train(model, x, y, epochs=2, held_out=(x[:30], y[:30]), test_images=x[30:], test_labels=y[30:]))
@@ -163,14 +276,37 @@ def test_held_out_images_stand_beside_the_test_images(problem) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"teacher_weight": 1.5}, "teacher_weight must be in .0, 1. and temperature above 0; got 1.5 and 4.0"),
-        ({"temperature": 0.0}, "temperature above 0; got 0.5 and 0.0"),
+        (
+            {"teacher_weight": 1.5},
+            "teacher_weight must be in .0, 1. and temperature above 0 and finite; got 1.5 and 4.0",
+        ),
+        ({"temperature": 0.0}, "temperature above 0 and finite; got 0.5 and 0.0"),
+        ({"temperature": math.inf}, "temperature above 0 and finite; got 0.5 and inf"),
         ({"precision": "float16"}, "precision must be float32 or bfloat16; got 'float16'"),
+        ({"milestones": (2, 2)}, r"milestones must rise from 1 on and be less than epochs, 4; got \[2, 2\]"),
+        ({"milestones": (0,)}, r"milestones must rise .*; got \[0\]"),
+        ({"milestones": (1, 4)}, r"milestones must rise .*; got \[1, 4\]"),
+        ({"warmup": 4}, "warmup must be at least 0 and less than epochs, 4; got 4"),
+        ({"warmup": -1}, "warmup must be at least 0 and less than epochs, 4; got -1"),
+        ({"labels": torch.zeros(7).long()}, r"labels must have shape \[120\], one for each image; got \[7\]"),
+        ({"held_out": (torch.rand(9, 1, 8, 8), torch.zeros(9, 1))}, r"labels must have shape \[9\], .*; got \[9, 1\]"),
+        (
+            {"teacher": nn.Sequential(nn.Flatten(), nn.Linear(64, 3))},
+            r"must give logits \[120, 2\], .*; got \[120, 3\]",
+        ),
     ],
 )
 def test_refusals(problem, options: dict, message: str) -> None:
+    model = network()
     with pytest.raises(ValueError, match=message):
-        list(train(network(), *problem, epochs=1, **options))
+        list(train(model, **{"images": problem[0], "labels": problem[1], "epochs": 4, "batch_size": 120, **options}))
+    assert torch.equal(model[1].weight, network()[1].weight)
+
+
+@pytest.mark.parametrize("option", ["augment", "flip", "channels_last"])
+def test_what_needs_a_plane_refuses_vectors(problem, option: str) -> None:
+    with pytest.raises(ValueError, match=r"channels_last need images \[N, C, H, W\]; got \[120, 64\]"):
+        list(train(network(), problem[0].flatten(1), problem[1], epochs=1, **{option: 1}))
 
 
 def test_batch_norm_is_reestimated_by_hand() -> None:
@@ -198,6 +334,41 @@ def test_batch_norm_is_reestimated_by_hand() -> None:
     assert torch.equal(reestimate_batch_norm(plain, torch.rand(2, 2)).weight, plain.weight)
     with pytest.raises(ValueError, match="batch norm needs at least two images; got 1"):
         reestimate_batch_norm(model, images[:1])
+
+
+def test_batch_norm_takes_equal_parts_of_the_images_asked_for() -> None:
+    norm, x = nn.BatchNorm1d(2), torch.randn(11, 2, generator=torch.Generator().manual_seed(0))
+    for options, parts in [
+        ({"batch_size": 5}, [x[:4], x[4:8], x[8:]]),
+        ({"batch_size": 2}, [x[:3], x[3:5], x[5:7], x[7:9], x[9:]]),  # three rather than one
+        ({"batch_size": 4, "num_batches": 2}, [x[:4], x[4:8]]),
+        ({"batch_size": 256, "num_batches": 9}, [x]),
+    ]:
+        found = reestimate_batch_norm(norm, x, **options)
+        torch.testing.assert_close(found.running_mean, torch.stack([part.mean(0) for part in parts]).mean(0))
+        torch.testing.assert_close(found.running_var, torch.stack([part.var(0) for part in parts]).mean(0))
+    for options in ({"batch_size": 1}, {"num_batches": 0}):
+        with pytest.raises(
+            ValueError, match="batch_size must be at least 2 and num_batches 1; got (1 and None|256 and 0)"
+        ):
+            reestimate_batch_norm(norm, x, **options)
+
+
+def test_batch_norm_that_no_image_reaches_keeps_its_statistics() -> None:
+    class Half(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.used, self.unused = nn.BatchNorm1d(2, momentum=None), nn.BatchNorm1d(2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.used(x)
+
+    model = Half()
+    model.unused.running_mean += 4
+    found = reestimate_batch_norm(model, torch.rand(8, 2) + 1)
+    assert torch.equal(found.unused.running_mean, model.unused.running_mean)
+    assert found.used.running_mean.min() > 1
+    assert found.used.momentum is None
 
 
 def test_reestimated_batch_norm_repairs_a_network() -> None:
