@@ -114,7 +114,7 @@ def layer_groups(
         >>> layer_groups(model, torch.rand(100, 4), "all", max_memory="4KB")
         [['0'], ['1', '2']]
     """
-    free = limit = _num_bytes(max_memory)
+    free = limit = num_bytes(max_memory)
     groups: list[list[str]] = [[]]
     for name, rows in layer_activations(model, samples[:2], layers, transform=transform, progress=False).items():
         size = rows[0].nbytes * len(samples)
@@ -161,7 +161,16 @@ def _check_runs(model: nn.Module, names: Sequence[str], runs: Counter[str]) -> N
         )
 
 
-def _num_bytes(size: int | str) -> int:
+def num_bytes(size: int | str) -> int:
+    """Reads a size such as `"500MB"`.
+
+    Raises:
+        ValueError: If it is none.
+
+    Example:
+        >>> num_bytes("2GB"), num_bytes(100)
+        (2000000000, 100)
+    """
     found = re.fullmatch(r"(\d+(?:\.\d+)?) ?([KMGT]?)B?", str(size).strip(), re.IGNORECASE)
     if not found:
         raise ValueError(f"max_memory must be a number of bytes or a size such as '500MB' or '2GB'; got {size!r}")

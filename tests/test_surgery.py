@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from graphmod.activations import layer_activations
 from graphmod.models import build, load_weights, save_weights
-from graphmod.surgery import around_each, classifier_input, drop_layers, removable_layers, skip_layers, without_each
+from graphmod.surgery import drop_layers, removable_layers, skip_layers
+from graphmod.trials import without_each
 
 
 def images(size: int = 32, n: int = 2) -> Tensor:
@@ -77,52 +77,6 @@ def test_a_block_whose_residual_is_zero_goes_without_a_trace(name: str) -> None:
     norm = block.get_submodule("bn3" if "resnet50" in name else "bn2")
     nn.init.zeros_(norm.weight)
     assert torch.equal(outputs(drop_layers(model, [layer]), x), outputs(model, x))
-
-
-def test_every_trial_is_the_network_without_the_layer() -> None:
-    model, x = build("resnet20").train(), images(n=5)
-    layers = removable(model, x)
-    last = "layer3.2"
-    found = {trial.layer: trial for trial in without_each(model, x, layers, [last, "layer2.1"])}
-    assert list(found) == layers
-    assert model.training
-    assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())
-    assert not any("forward" in vars(module) for module in model.modules())
-    for layer, trial in found.items():
-        skipped = skip_layers(model, [layer], x)
-        expected = layer_activations(skipped, x, [last, "layer2.1"], progress=False)
-        assert torch.equal(trial.features[last], expected[last])
-        assert torch.equal(trial.features["layer2.1"], expected["layer2.1"])
-        smaller = drop_layers(model, [layer]).eval()
-        assert torch.equal(trial.logits, outputs(smaller, x))
-        assert torch.equal(trial.classifier_input, classifier_input(smaller, x))
-
-
-def test_trials_of_a_network_that_has_lost_layers() -> None:
-    model, x = build("vgg16"), images(n=3)
-    first, then = removable(model, x)[2:4]
-    skipped = skip_layers(model, [first], x)
-    (trial,) = without_each(skipped, x, [then], ["features.40"])
-    assert torch.equal(trial.logits, outputs(drop_layers(model, [first, then]), x))
-    assert first not in removable(skipped, x)
-
-
-def test_around_a_layer_are_its_input_and_its_output() -> None:
-    model, x = build("resnet20"), images(n=4)
-    names = ["layer1.1", "layer2.1"]
-    activations = layer_activations(model, x, ["layer1.0", "layer2.0", *names], progress=False)
-    found = {layer: (before, after) for layer, before, after in around_each(model, x, names)}
-    for layer, previous in zip(names, ["layer1.0", "layer2.0"], strict=True):
-        assert torch.equal(found[layer][0], activations[previous])
-        assert torch.equal(found[layer][1], activations[layer])
-
-
-def test_the_classifier_sees_the_means_of_the_channels() -> None:
-    model, x = build("resnet20"), images(n=4)
-    last = layer_activations(model, x, ["layer3.2"], progress=False)["layer3.2"]
-    torch.testing.assert_close(classifier_input(model, x), last.view(4, 64, -1).mean(2))
-    headless = nn.Sequential(nn.Conv2d(3, 2, 3), nn.ReLU())
-    assert torch.equal(classifier_input(headless, x), outputs(headless, x).flatten(1))
 
 
 class TupleBlock(nn.Module):

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from ..graphs.knn import knn_graph
 from ..metrics.modularity import modularity
-from ..surgery import Trial, around_each, without_each
+from ..trials import Trial, around_each, without_each
 
 
 @dataclass(frozen=True)
@@ -35,11 +35,11 @@ class State:
     seed: int = 0
 
     def trials(self, at: Sequence[str] = ()) -> Iterator[Trial]:
-        """Runs the network without each of the layers in turn, see `graphmod.surgery.without_each`."""
+        """Runs the network without each of the layers in turn, see `graphmod.trials.without_each`."""
         return without_each(self.model, self.images, self.layers, at)
 
     def around(self, layers: Sequence[str] | None = None) -> Iterator[tuple[str, Tensor, Tensor]]:
-        """Yields each layer with its input and its output `[N, D]`, see `graphmod.surgery.around_each`."""
+        """Yields each layer with its input and its output `[N, D]`, see `graphmod.trials.around_each`."""
         return around_each(self.model, self.images, self.layers if layers is None else layers)
 
     def gains(self) -> dict[str, float]:

@@ -5,7 +5,7 @@ from torch.nn.functional import normalize
 
 from ..graphs._build import neighbor_graph
 from ..metrics.modularity import modularity
-from ..surgery import classifier_input
+from ..trials import classifier_input
 from ._state import State
 
 

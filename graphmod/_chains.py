@@ -1,0 +1,126 @@
+"""The layers that stand in a chain: which they are, and what they do in one pass."""
+
+from collections.abc import Mapping
+from copy import deepcopy
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.conv import _ConvNd
+
+from .activations import evaluation, first_tensor
+
+WEIGHTED = (_ConvNd, nn.Linear)
+FOLLOWERS = (_BatchNorm, nn.GroupNorm, nn.LayerNorm, nn.Dropout, nn.Dropout2d, nn.Identity)
+"""What a convolution of a plain chain takes with it, beside the activations of `torch.nn`."""
+
+
+class Skip(nn.Module):
+    """Stands where a layer was and hands on its first argument, in the form in which the layer gave its output."""
+
+    def __init__(self, length: int | None = None) -> None:
+        super().__init__()
+        self.length = length
+
+    def forward(self, x: Any, *_: Any, **__: Any) -> Any:
+        """Returns x, or a tuple of x and Nones."""
+        return x if self.length is None else (x, *[None] * (self.length - 1))
+
+
+def skip_like(output: Any) -> Skip:
+    return Skip(len(output) if isinstance(output, tuple) else None)
+
+
+@dataclass
+class Seen:
+    """What a layer did in one pass."""
+
+    runs: int = 0
+    place: int = 0
+    input: Any = None
+    output: Any = None
+    shapes: tuple[list[int], list[int]] = ([], [])
+
+
+def chain_layers(model: nn.Module) -> dict[str, list[str]]:
+    """The layers that stand in a chain, in the model's order, each with the modules that go with it."""
+    parts: dict[str, list[str]] = {}
+    for name, container in model.named_modules():
+        if not _is_chain(container) or any(name == layer or name.startswith(f"{layer}.") for layer in parts):
+            continue
+        owner: str | None = None
+        weighted = [child for child in container.children() if isinstance(child, Skip) or has_weights(child)]
+        for key, child in container.named_children():
+            path = f"{name}.{key}" if name else key
+            if isinstance(child, WEIGHTED):
+                owner = path
+                parts[path] = [path]
+            elif owner and (isinstance(child, FOLLOWERS) or type(child).__module__ == "torch.nn.modules.activation"):
+                parts[owner].append(path)
+            else:
+                owner = None
+                if has_weights(child) and not _is_chain(child) and (len(weighted) > 1 or not _has_chain(child)):
+                    parts[path] = [path]
+    return parts
+
+
+def _is_chain(module: nn.Module) -> bool:
+    return type(module) in (nn.Sequential, nn.ModuleList)
+
+
+def has_weights(module: nn.Module) -> bool:
+    return any(isinstance(part, WEIGHTED) for part in module.modules())
+
+
+def _has_chain(module: nn.Module) -> bool:
+    """Whether a module is a network of blocks that a `Sequential` wraps, rather than a block."""
+    chains = (part for part in module.modules() if _is_chain(part))
+    return any(sum(has_weights(child) for child in chain.children()) > 1 for chain in chains)
+
+
+def run_once(
+    model: nn.Module, samples: Tensor, parts: Mapping[str, list[str]], *, keep: bool = False
+) -> dict[str, Seen]:
+    """Runs a model once and says what the layers did, with copies of what they took and gave if `keep`."""
+    seen = {layer: Seen() for layer in parts}
+    handles, home = [], next(model.parameters(), samples).device
+
+    def before(one: Seen, inputs: tuple[Any, ...]) -> None:
+        one.runs += 1
+        one.place = max(other.place for other in seen.values()) + 1
+        x = first_tensor(inputs)
+        one.shapes = ([], []) if x is None else (list(x.shape[1:]), [])
+        one.input = x.clone() if keep and x is not None else None
+
+    def after(one: Seen, output: Any) -> None:
+        x = first_tensor(output)
+        if x is not None:
+            one.shapes = (one.shapes[0], list(x.shape[1:]))
+        one.output = deepcopy(output) if keep else None
+
+    for layer, names in parts.items():
+        one, first, last = seen[layer], model.get_submodule(names[0]), model.get_submodule(names[-1])
+        handles += [
+            first.register_forward_pre_hook(lambda _module, inputs, one=one: before(one, inputs)),
+            last.register_forward_hook(lambda _module, _inputs, output, one=one: after(one, output)),
+        ]
+    try:
+        with torch.no_grad(), evaluation(model):
+            model(samples.to(home))
+    finally:
+        for handle in handles:
+            handle.remove()
+    return seen
+
+
+def rows_of(output: Any) -> Tensor:
+    return output_tensor(output).flatten(1).clone()
+
+
+def output_tensor(output: Any) -> Tensor:
+    x = first_tensor(output)
+    if x is None:
+        raise TypeError(f"the network gives {type(output).__name__}, which holds no tensor")
+    return x

@@ -1,0 +1,194 @@
+"""Trials of removal: what a network does without each of its layers, and what each layer does to its input."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from copy import deepcopy
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+
+from ._chains import chain_layers, output_tensor, rows_of, run_once, skip_like
+from .activations import evaluation, num_bytes
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What a network does without one layer.
+
+    Attributes:
+        layer: The layer left out.
+        features: Output `[N, D]` of the layers that were asked for; a layer left out gives what it is given.
+        classifier_input: `[N, D]`, see `classifier_input`.
+        logits: Output of the network `[N, C]`.
+    """
+
+    layer: str
+    features: dict[str, Tensor]
+    classifier_input: Tensor
+    logits: Tensor
+
+
+def without_each(
+    model: nn.Module,
+    samples: Tensor,
+    layers: Sequence[str],
+    at: Sequence[str] = (),
+    *,
+    batch_size: int = 256,
+    max_memory: int | str = "2GB",
+) -> Iterator[Trial]:
+    """Runs a network without each of some layers in turn.
+
+    What comes before the layer is not computed again if there is room for it: every earlier block hands on what it gave
+    in the whole network.
+
+    Args:
+        model: The network; it is as before between the values and afterwards.
+        samples: Tensor `[N, ...]`.
+        layers: Names in `removable_layers`, in any order.
+        at: Layers to be recorded.
+        batch_size: Samples in one forward pass, where there is no room.
+        max_memory: How much the outputs of all blocks may take, as in `layer_groups`.
+
+    Yields:
+        A trial for each layer, in the order of execution.
+    """
+    home = next(model.parameters(), samples).device
+    samples, parts = samples.to(home), chain_layers(model)
+    with torch.no_grad(), evaluation(model):
+        seen = {name: one for name, one in run_once(model, samples[:2], parts, keep=True).items() if one.runs == 1}
+        needed = sum(output_tensor(one.output)[0].nbytes for one in seen.values()) * len(samples)
+        room = needed <= num_bytes(max_memory)
+        batches = [samples] if room else samples.split(batch_size)
+        if room:
+            seen = {name: one for name, one in run_once(model, samples, parts, keep=True).items() if name in seen}
+        order, last = sorted(seen, key=lambda name: seen[name].place), _last_linear(model, samples)
+        for i, layer in enumerate(order):
+            if layer not in layers:
+                continue
+            given: dict[str, Callable[..., Any]] = {}
+            if room:
+                given |= {part: _pass for name in order[:i] for part in parts[name]}
+                given |= {parts[name][-1]: _hand_on(seen[name].output) for name in order[:i]}
+            given |= {part: skip_like(seen[layer].output).forward for part in parts[layer]}
+            features: dict[str, list[Tensor]] = {name: [] for name in at}
+            head: list[Tensor] = []
+            handles = [] if last is None else [_record_input(model.get_submodule(last), head)]
+            handles += [
+                model.get_submodule(name).register_forward_hook(
+                    lambda _module, _inputs, output, found=found: found.append(rows_of(output))
+                )
+                for name, found in features.items()
+            ]
+            try:
+                with _replaced(model, given):
+                    logits = torch.cat([output_tensor(model(x)) for x in batches])
+            finally:
+                for handle in handles:
+                    handle.remove()
+            found = {name: torch.cat(rows) for name, rows in features.items()}
+            yield Trial(layer, found, torch.cat(head) if head else logits.flatten(1), logits)
+
+
+def classifier_input(model: nn.Module, samples: Tensor, *, batch_size: int = 256) -> Tensor:
+    """Returns what the classifier sees: the input `[N, D]` of the last linear layer to run, or the network's output.
+
+    Args:
+        model: The network.
+        samples: Tensor `[N, ...]`.
+        batch_size: Samples in one forward pass.
+    """
+    found: list[Tensor] = []
+    samples = samples.to(next(model.parameters(), samples).device)
+    last = _last_linear(model, samples)
+    handle = None if last is None else _record_input(model.get_submodule(last), found)
+    try:
+        with torch.no_grad(), evaluation(model):
+            outputs = [rows_of(model(x)) for x in samples.split(batch_size)]
+    finally:
+        if handle is not None:
+            handle.remove()
+    return torch.cat(found or outputs)
+
+
+def around_each(
+    model: nn.Module,
+    samples: Tensor,
+    layers: Sequence[str],
+    *,
+    batch_size: int = 256,
+    max_memory: int | str = "2GB",
+) -> Iterator[tuple[str, Tensor, Tensor]]:
+    """Yields of each layer its name, its input and its output, both `[N, D]`, in the order of execution.
+
+    Args:
+        model: The network.
+        samples: Tensor `[N, ...]`.
+        layers: Names in `removable_layers`.
+        batch_size: Samples in one forward pass.
+        max_memory: How much of this may be held at once, as in `layer_groups`.
+    """
+    parts = chain_layers(model)
+    seen = run_once(model, samples[:2], {layer: parts[layer] for layer in layers}, keep=True)
+    free = limit = num_bytes(max_memory)
+    groups: list[list[str]] = [[]]
+    for layer in sorted(seen, key=lambda name: seen[name].place):
+        size = (output_tensor(seen[layer].output)[0].nbytes + seen[layer].input[0].nbytes) * len(samples)
+        if size > free and groups[-1]:
+            groups.append([])
+            free = limit
+        groups[-1].append(layer)
+        free -= size
+    for group in groups:
+        rows: dict[str, list[tuple[Tensor, Tensor]]] = {layer: [] for layer in group}
+        for x in samples.split(batch_size):
+            for layer, one in run_once(model, x, {layer: parts[layer] for layer in group}, keep=True).items():
+                rows[layer].append((rows_of(one.input), rows_of(one.output)))
+        for layer in group:
+            before, after = (torch.cat(tensors) for tensors in zip(*rows.pop(layer), strict=True))
+            yield layer, before, after
+
+
+def _last_linear(model: nn.Module, samples: Tensor) -> str | None:
+    """The name of the last linear layer to run."""
+    ran: list[str] = []
+    handles = [
+        module.register_forward_hook(lambda _module, _inputs, _output, name=name: ran.append(name))
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Linear)
+    ]
+    try:
+        with torch.no_grad(), evaluation(model):
+            model(samples[:1])
+    finally:
+        for handle in handles:
+            handle.remove()
+    return ran[-1] if ran else None
+
+
+def _record_input(module: nn.Module, found: list[Tensor]) -> RemovableHandle:
+    return module.register_forward_pre_hook(lambda _module, inputs: found.append(rows_of(inputs)))
+
+
+@contextmanager
+def _replaced(model: nn.Module, forwards: Mapping[str, Callable[..., Any]]) -> Iterator[None]:
+    """Gives modules another `forward` for a while."""
+    modules = {model.get_submodule(name): forward for name, forward in forwards.items()}
+    try:
+        for module, forward in modules.items():
+            module.forward = forward
+        yield
+    finally:
+        for module in modules:
+            del module.forward
+
+
+def _hand_on(output: Any) -> Callable[..., Any]:
+    return lambda *_, **__: deepcopy(output)  # what comes behind may work in place
+
+
+def _pass(x: Any, *_: Any, **__: Any) -> Any:
+    return x

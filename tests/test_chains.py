@@ -1,0 +1,63 @@
+"""Chains: which modules are layers that could go, which go along, and what a pass sees of them."""
+
+import torch
+from torch import Tensor, nn
+
+from graphmod._chains import Skip, chain_layers, run_once
+
+
+def convolution() -> nn.Module:
+    return nn.Conv2d(2, 2, 3, padding=1)
+
+
+def test_a_convolution_takes_its_norm_and_activation_along() -> None:
+    model = nn.Sequential(
+        convolution(),
+        nn.BatchNorm2d(2),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        convolution(),
+        nn.GELU(),
+        nn.Dropout(),
+        nn.Flatten(),
+    )
+    assert chain_layers(model) == {"0": ["0", "1", "2"], "4": ["4", "5", "6"]}
+
+
+def test_what_stands_before_the_first_layer_goes_with_none() -> None:
+    assert chain_layers(nn.Sequential(nn.ReLU(), nn.BatchNorm2d(2), convolution())) == {"2": ["2"]}
+
+
+class Block(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = nn.Sequential(convolution(), nn.ReLU(), convolution())
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.inner(x)
+
+
+def test_blocks_count_and_not_what_is_inside_them_nor_the_stages_that_hold_them() -> None:
+    stages = nn.Sequential(nn.Sequential(Block(), Block()), nn.Sequential(Block(), Block()))
+    assert list(chain_layers(stages)) == ["0.0", "0.1", "1.0", "1.1"]
+    assert list(chain_layers(nn.ModuleList([Block(), Block()]))) == ["0", "1"]
+    assert list(chain_layers(nn.Sequential(Block(), Skip()))) == ["0"]
+    assert chain_layers(Block().inner) == {"0": ["0", "1"], "2": ["2"]}
+
+
+def test_a_pass_is_recorded_in_order_with_copies() -> None:
+    model = nn.Sequential(Block(), nn.ReLU(inplace=True), Block())
+    x = torch.randn(3, 2, 4, 4)
+    seen = run_once(model, x, chain_layers(model), keep=True)
+    assert [(one.runs, one.place) for one in seen.values()] == [(1, 1), (1, 2)]
+    assert seen["0"].shapes == ([2, 4, 4], [2, 4, 4])
+    assert torch.equal(seen["0"].input, x)
+    with torch.no_grad():
+        assert torch.equal(seen["0"].output, model[0](x))  # not what the ReLU made of it in place
+    assert run_once(model, x, {"0": ["0"]})["0"].output is None
+
+
+def test_what_is_skipped_hands_on_its_first_argument() -> None:
+    x = torch.rand(2)
+    assert Skip()(x, 1, key=2) is x
+    assert Skip(3)(x) == (x, None, None)

@@ -1,0 +1,87 @@
+"""Trials: the network without a layer, computed from there on, is the network without the layer."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from graphmod.activations import layer_activations
+from graphmod.models import build
+from graphmod.surgery import drop_layers, removable_layers, skip_layers
+from graphmod.trials import around_each, classifier_input, without_each
+
+
+def images(size: int = 32, n: int = 2) -> Tensor:
+    return torch.rand(n, 3, size, size, generator=torch.Generator().manual_seed(0))
+
+
+def outputs(model: nn.Module, x: Tensor) -> Tensor:
+    with torch.no_grad():
+        return model(x)
+
+
+def removable(model: nn.Module, x: Tensor) -> list[str]:
+    table = removable_layers(model, x)
+    return list(table.layer[table.removable])
+
+
+def test_every_trial_is_the_network_without_the_layer() -> None:
+    model, x = build("resnet20").train(), images(n=5)
+    layers = removable(model, x)
+    last = "layer3.2"
+    found = {trial.layer: trial for trial in without_each(model, x, layers, [last, "layer2.1"])}
+    assert list(found) == layers
+    assert model.training
+    assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())
+    assert not any("forward" in vars(module) for module in model.modules())
+    for layer, trial in found.items():
+        skipped = skip_layers(model, [layer], x)
+        expected = layer_activations(skipped, x, [last, "layer2.1"], progress=False)
+        assert torch.equal(trial.features[last], expected[last])
+        assert torch.equal(trial.features["layer2.1"], expected["layer2.1"])
+        smaller = drop_layers(model, [layer]).eval()
+        assert torch.equal(trial.logits, outputs(smaller, x))
+        assert torch.equal(trial.classifier_input, classifier_input(smaller, x))
+
+
+@pytest.mark.parametrize("name", ["resnet20", "vgg11"])
+def test_little_memory_gives_the_same(name: str) -> None:
+    model, x = build(name), images(n=7)
+    layers = removable(model, x)[:4]
+    at = layers[-1:]
+    few = {"batch_size": 3, "max_memory": "1MB"}
+    for one, other in zip(without_each(model, x, layers, at), without_each(model, x, layers, at, **few), strict=True):
+        assert one.layer == other.layer
+        torch.testing.assert_close(one.logits, other.logits, rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(one.features, other.features, rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(one.classifier_input, other.classifier_input)
+    for one, other in zip(around_each(model, x, layers), around_each(model, x, layers, **few), strict=True):
+        assert one[0] == other[0]
+        torch.testing.assert_close(one[1:], other[1:], rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(classifier_input(model, x), classifier_input(model, x, batch_size=2))
+
+
+def test_trials_of_a_network_that_has_lost_layers() -> None:
+    model, x = build("vgg16"), images(n=3)
+    first, then = removable(model, x)[2:4]
+    skipped = skip_layers(model, [first], x)
+    (trial,) = without_each(skipped, x, [then], ["features.40"])
+    assert torch.equal(trial.logits, outputs(drop_layers(model, [first, then]), x))
+    assert first not in removable(skipped, x)
+
+
+def test_around_a_layer_are_its_input_and_its_output() -> None:
+    model, x = build("resnet20"), images(n=4)
+    names = ["layer1.1", "layer2.1"]
+    activations = layer_activations(model, x, ["layer1.0", "layer2.0", *names], progress=False)
+    found = {layer: (before, after) for layer, before, after in around_each(model, x, names)}
+    for layer, previous in zip(names, ["layer1.0", "layer2.0"], strict=True):
+        assert torch.equal(found[layer][0], activations[previous])
+        assert torch.equal(found[layer][1], activations[layer])
+
+
+def test_the_classifier_sees_the_means_of_the_channels() -> None:
+    model, x = build("resnet20"), images(n=4)
+    last = layer_activations(model, x, ["layer3.2"], progress=False)["layer3.2"]
+    torch.testing.assert_close(classifier_input(model, x), last.view(4, 64, -1).mean(2))
+    headless = nn.Sequential(nn.Conv2d(3, 2, 3), nn.ReLU())
+    assert torch.equal(classifier_input(headless, x), outputs(headless, x).flatten(1))
