@@ -36,7 +36,7 @@ def main(
     model: str = "digits",
     weights: str | None = "default",
     dataset: str = "digits",
-    criteria: tuple[str, ...] = ("modularity", "random", "uniform"),
+    criteria: tuple[str, ...] = ("anchored_modularity", "random", "uniform"),
     layout: tuple[int, ...] = (),
     max_macs: float = 0.5,
     num_samples: int = 200,

@@ -104,7 +104,7 @@ def plan_removal(
     *,
     num_layers: int | None = None,
     max_macs: float | None = None,
-    criterion: str | Callable[[State], dict[str, float]] = "modularity",
+    criterion: str | Callable[[State], dict[str, float]] = "anchored_modularity",
     layers: Sequence[str] | None = None,
     at: str | None = None,
     k: int = 3,
@@ -121,7 +121,8 @@ def plan_removal(
         max_macs: Removes layers until the network needs at most so many multiply-adds a sample, or, if it is at most 1,
             such a share of what it needed.
         criterion: A file of `graphmod/criteria`, or a function like those. The default asks, greedily, without which
-            layer the modularity of the last layer is highest; see docs/studies.md for how the criteria compare.
+            layer each sample stays nearest to where the whole network puts others of its class; of the criteria of
+            modularity it keeps the most accuracy, see docs/studies.md.
         layers: Those that may go; all that can if None.
         at: The layer whose modularity counts; the last of `layer_names(model)` if None.
         k: Neighbours of each sample.

@@ -115,7 +115,7 @@ def digits() -> tuple[torch.nn.Module, torch.Tensor, torch.Tensor]:
 def test_a_plan_is_greedy(digits) -> None:
     """Each step against a brute-force search: drop each layer that is left, measure, take the best."""
     model, x, y = digits
-    plan = plan_removal(model, x, y, num_layers=3)
+    plan = plan_removal(model, x, y, num_layers=3, criterion="modularity")
     table = removable_layers(model, x)
     left, gone = list(table.layer[table.removable]), []
     for row in plan.itertuples():

@@ -1,5 +1,6 @@
 """What is left of a network as its layers go, criteria side by side."""
 
+from itertools import cycle
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -9,6 +10,7 @@ from ._axes import new_axes
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+MARKERS = "osD^vP<X>p*h"
 MEASURES = {"accuracy": "as it is", "accuracy_reestimated": "batch norm re-estimated"}
 
 
@@ -32,11 +34,20 @@ def plot_removal(table: pd.DataFrame) -> "Axes":
 
     axes = new_axes(11, 4.6, columns=len(MEASURES))
     names = list(table.groupby("criterion").accuracy.mean().sort_values(ascending=False, kind="stable").index)
-    colors = dict(zip(names, sns.color_palette("tab20", len(names)), strict=True))
+    colors = dict(zip(names, sns.color_palette("husl", len(names)), strict=True))
+    markers = dict(zip(names, cycle(MARKERS)))
     for ax, (measure, title) in zip(axes, MEASURES.items(), strict=True):
         for name in names:
             spread = table[table.criterion == name].groupby("removed")[measure].agg(["mean", "min", "max"])
-            ax.plot(spread.index, spread["mean"], "o-", color=colors[name], markersize=3, label=name.replace("_", " "))
+            ax.plot(
+                spread.index,
+                spread["mean"],
+                "-",
+                marker=markers[name],
+                color=colors[name],
+                markersize=5,
+                label=name.replace("_", " "),
+            )
             ax.fill_between(spread.index, spread["min"], spread["max"], color=colors[name], alpha=0.08, linewidth=0)
         ax.set_title(title)
         ax.set_xlabel("layers removed")
