@@ -139,6 +139,7 @@ def plan_removal(
             cannot be removed.
 
     Example:
+        >>> import torch
         >>> model = nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 2))
         >>> x = torch.rand(40, 4)
         >>> plan = plan_removal(model, x, x[:, 0].round().long(), num_layers=1)

@@ -65,32 +65,32 @@ def without_each(
         batches = [samples] if room else samples.split(batch_size)
         if room:
             seen = {name: one for name, one in run_once(model, samples, parts, keep=True).items() if name in seen}
-        order, last = sorted(seen, key=lambda name: seen[name].place), _last_linear(model, samples)
-        for i, layer in enumerate(order):
-            if layer not in layers:
-                continue
-            given: dict[str, Callable[..., Any]] = {}
-            if room:
-                given |= {part: _pass for name in order[:i] for part in parts[name]}
-                given |= {parts[name][-1]: _hand_on(seen[name].output) for name in order[:i]}
-            given |= {part: skip_like(seen[layer].output).forward for part in parts[layer]}
-            features: dict[str, list[Tensor]] = {name: [] for name in at}
-            head: list[Tensor] = []
-            handles = [] if last is None else [_record_input(model.get_submodule(last), head)]
-            handles += [
-                model.get_submodule(name).register_forward_hook(
-                    lambda _module, _inputs, output, found=found: found.append(rows_of(output))
-                )
-                for name, found in features.items()
-            ]
-            try:
-                with _replaced(model, given):
-                    logits = torch.cat([output_tensor(model(x)) for x in batches])
-            finally:
-                for handle in handles:
-                    handle.remove()
-            found = {name: torch.cat(rows) for name, rows in features.items()}
-            yield Trial(layer, found, torch.cat(head) if head else logits.flatten(1), logits)
+    order, last = sorted(seen, key=lambda name: seen[name].place), _last_linear(model, samples)
+    for i, layer in enumerate(order):
+        if layer not in layers:
+            continue
+        given: dict[str, Callable[..., Any]] = {}
+        if room:
+            given |= {part: _pass for name in order[:i] for part in parts[name]}
+            given |= {parts[name][-1]: _hand_on(seen[name].output) for name in order[:i]}
+        given |= {part: skip_like(seen[layer].output).forward for part in parts[layer]}
+        features: dict[str, list[Tensor]] = {name: [] for name in at}
+        head: list[Tensor] = []
+        handles = [] if last is None else [_record_input(model.get_submodule(last), head)]
+        handles += [
+            model.get_submodule(name).register_forward_hook(
+                lambda _module, _inputs, output, found=found: found.append(rows_of(output))
+            )
+            for name, found in features.items()
+        ]
+        try:
+            with torch.no_grad(), evaluation(model), _replaced(model, given):
+                logits = torch.cat([output_tensor(model(x)) for x in batches])
+        finally:
+            for handle in handles:
+                handle.remove()
+        found = {name: torch.cat(rows) for name, rows in features.items()}
+        yield Trial(layer, found, torch.cat(head) if head else logits.flatten(1), logits)
 
 
 def classifier_input(model: nn.Module, samples: Tensor, *, batch_size: int = 256) -> Tensor:

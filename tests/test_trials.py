@@ -43,6 +43,19 @@ def test_every_trial_is_the_network_without_the_layer() -> None:
         assert torch.equal(trial.classifier_input, classifier_input(smaller, x))
 
 
+def test_whoever_asks_for_trials_keeps_gradients_and_the_mode() -> None:
+    model, x = build("resnet20").train(), images(n=2)
+    first, second = (without_each(model, x, removable(model, x)) for _ in range(2))
+    for trials in (first, second, first, second):
+        next(trials)
+        assert torch.is_grad_enabled()
+        assert model.training
+    first.close()
+    second.close()
+    assert torch.is_grad_enabled()
+    assert model.training
+
+
 @pytest.mark.parametrize("name", ["resnet20", "vgg11"])
 def test_little_memory_gives_the_same(name: str) -> None:
     model, x = build(name), images(n=7)
