@@ -22,7 +22,7 @@ RANKS = [
         "reports",
         "commandline",
     },
-    {"_chains", "communities", "costs", "mixing", "significance", "similarity", "trajectories"},
+    {"_chains", "attacks", "communities", "costs", "mixing", "significance", "similarity", "trajectories"},
     {"surgery", "trials"},
     {"ablation", "criteria", "curves"},
     {"pruning", "tracking"},
@@ -30,7 +30,7 @@ RANKS = [
     {"__init__"},
     {"analyses"},
 ]
-FAMILIES = {"criteria", "graphs", "metrics", "models", "plots"}
+FAMILIES = {"attacks", "criteria", "graphs", "metrics", "models", "plots"}
 HEAVY = {"igraph", "leidenalg", "sklearn", "seaborn", "matplotlib", "torchvision"}
 MODULES = sorted([*(ROOT / "graphmod").rglob("*.py"), *(ROOT / "analyses").glob("*.py")])
 

@@ -1,0 +1,180 @@
+"""The door of every attack: it checks what comes in, splits it into batches, and keeps the model as it was."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Literal
+from zlib import crc32
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from tqdm.auto import tqdm
+
+from ..activations import evaluation
+from ..models._normalize import Normalize
+
+Compat = Literal["lu2022"] | None
+Model = Callable[[Tensor], Tensor]
+"""Images `[N, ...]` to logits `[N, C]`."""
+
+
+def by_batch(
+    attack: Callable[[Model, Tensor, Tensor], Tensor],
+    model: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    *,
+    batch_size: int,
+    compat: Compat = None,
+    title: str = "attack",
+    progress: bool = True,
+) -> Tensor:
+    """Attacks labelled images batch by batch.
+
+    Args:
+        attack: Takes logits as a function of images, a batch of images and their labels, all on the model's device, and
+            returns images.
+        model: A classifier of images in [0, 1]; it runs in evaluation mode and is left as it was.
+        images: Floating `[N, C, H, W]` in [0, 1].
+        labels: Integers `[N]`, the true classes.
+        batch_size: Images at a time.
+        compat: `"lu2022"` gives the attack normalised images and the model without its normalisation.
+        title: What the progress bar begins with.
+        progress: Shows a progress bar on a terminal.
+
+    Returns:
+        Images in [0, 1] of the shape, dtype and device of `images`.
+
+    Raises:
+        TypeError: If images are not floating or labels not integers.
+        ValueError: If images are outside [0, 1] or not `[N, C, H, W]`, labels do not fit, or compat is unknown.
+    """
+    labels = check_images(images, labels)
+    if batch_size < 1:
+        raise ValueError(f"batch_size must be at least 1; got {batch_size}")
+    if compat not in (None, "lu2022"):
+        raise ValueError(f"compat must be None or 'lu2022'; got {compat!r}")
+    home, done = next(model.parameters(), images).device, []
+    with torch.enable_grad(), evaluation(model), _normalised(model, compat) as normalize:
+        batches = list(zip(images.split(batch_size), labels.split(batch_size), strict=True))
+        for x, y in tqdm(batches, title, leave=False, unit="batch", disable=not progress or None):
+            x, y = x.detach().to(home), y.to(home)
+            if normalize is None:
+                found = attack(model, x, y)
+            else:
+                found = attack(model, normalize(x), y) * normalize.std + normalize.mean
+            done.append(found.detach().clamp(0, 1).to(images))
+    return torch.cat(done)
+
+
+def gradient(loss: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """Returns the gradient of a sum over images `[N, ...]`; the model's own gradients stay as they are."""
+    x = x.detach().requires_grad_()
+    (found,) = torch.autograd.grad(loss(x).sum(), x)
+    return found
+
+
+def cross_entropy(model: Model, y: Tensor) -> Callable[[Tensor], Tensor]:
+    """Returns the cross-entropy of each image's label as a function of images."""
+    return lambda x: F.cross_entropy(model(x), y, reduction="none")
+
+
+def fooled(model: Model, x: Tensor, y: Tensor) -> Tensor:
+    """Returns which images are not taken for their label, bool `[N]`."""
+    with torch.no_grad():
+        return model(x).argmax(1) != y
+
+
+def norms(x: Tensor) -> Tensor:
+    """Returns the L2 norm of each row's entries, `[N, 1, 1, 1]`."""
+    return x.flatten(1).norm(dim=1).view(-1, *[1] * (x.dim() - 1))
+
+
+def generators(images: Tensor, seed: int) -> list[torch.Generator]:
+    """Returns a source of random numbers for each image, from the seed and the image's own bytes.
+
+    So an image meets the same numbers alone, in any batch and on any device.
+    """
+    rows = images.detach().cpu().contiguous()
+    return [torch.Generator().manual_seed(crc32(row.numpy().tobytes(), seed & 0xFFFFFFFF)) for row in rows]
+
+
+def within(found: Tensor, x: Tensor, eps: float, norm: str) -> Tensor:
+    """Moves images towards the originals by the last bits in which rounding has left the ball of radius eps."""
+    far = _distance(found, x, norm) > eps
+    while far.any():
+        found = torch.where(far, torch.nextafter(found, x), found)
+        far = _distance(found, x, norm) > eps
+    return found
+
+
+def check_eps(eps: float, norm: str = "linf") -> None:
+    """Refuses a radius that is no radius, or is in grey levels."""
+    if not eps > 0:
+        raise ValueError(f"eps must be above 0; got {eps}")
+    if norm == "linf" and eps > 1:
+        raise ValueError(f"eps must be at most 1, the range of the images; got {eps}: divide grey levels by 255")
+
+
+def check_images(images: Tensor, labels: Any) -> Tensor:
+    """Returns the labels, int64 `[N]`, if images and labels are what an attack takes."""
+    if not isinstance(images, Tensor) or not images.is_floating_point():
+        kind = images.dtype if isinstance(images, Tensor) else type(images).__name__
+        raise TypeError(f"images must be a floating tensor in [0, 1]; got {kind}")
+    if images.dim() != 4 or not len(images):
+        raise ValueError(f"images must have shape [N, C, H, W], N at least 1; got {list(images.shape)}")
+    low, high = images.aminmax()
+    if not (low >= 0 and high <= 1):
+        seems = ": they look normalised; pass pixels, and let the model's first layer normalise them" if low < 0 else ""
+        raise ValueError(f"images must be in [0, 1]; they range from {low:.3g} to {high:.3g}{seems}")
+    labels = torch.as_tensor(labels)
+    if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
+        raise TypeError(f"labels must be integers, the numbers of the classes; got {labels.dtype}")
+    if labels.shape != (len(images),):
+        raise ValueError(f"labels must have shape [{len(images)}], one for each image; got {list(labels.shape)}")
+    return labels.long()
+
+
+def check_targets(targets: Tensor, labels: Tensor) -> Tensor:
+    """Returns target classes, int64 `[N]`, none of which is the true one: towards that an attack would do nothing."""
+    targets = torch.as_tensor(targets)
+    if targets.shape != labels.shape or targets.is_floating_point():
+        raise ValueError(f"targets must be integers of shape {list(labels.shape)}; got {list(targets.shape)}")
+    same = int((targets == labels.to(targets.device)).sum())
+    if same:
+        raise ValueError(f"targets must differ from the true classes; {same} of {len(labels)} are the true class")
+    return targets.long()
+
+
+def normalization(model: nn.Module) -> Normalize:
+    """Returns the layer in which a model normalises its images.
+
+    Raises:
+        ValueError: If it has none.
+    """
+    for module in model.modules():
+        if isinstance(module, Normalize):
+            return module
+    raise ValueError(
+        "the model has no graphmod.models.Normalize layer; what was published was done to normalised images"
+    )
+
+
+def _distance(found: Tensor, x: Tensor, norm: str) -> Tensor:
+    difference = found.double() - x.double()
+    return difference.abs() if norm == "linf" else norms(difference)
+
+
+@contextmanager
+def _normalised(model: nn.Module, compat: Compat) -> Iterator[Normalize | None]:
+    """Takes a model's normalisation out for a while."""
+    if compat is None:
+        yield None
+        return
+    normalize = normalization(model)
+    outside = Normalize(normalize.mean.flatten().tolist(), normalize.std.flatten().tolist()).to(normalize.mean)
+    normalize.forward = lambda x: x  # type: ignore[method-assign]
+    try:
+        yield outside
+    finally:
+        del normalize.forward

@@ -1,0 +1,54 @@
+"""The fast gradient sign method: one step."""
+
+from torch import Tensor, nn
+
+from ._inputs import Compat, Model, by_batch, check_eps, cross_entropy, gradient, within
+
+
+def fgsm(
+    model: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    *,
+    eps: float = 8 / 255,
+    batch_size: int = 100,
+    compat: Compat = None,
+    progress: bool = True,
+) -> Tensor:
+    """Moves every pixel by eps in the direction in which the loss rises.
+
+        x' = clip(x + ε sign ∇ₓ cross_entropy(model(x), y), 0, 1)
+
+    Args:
+        model: A classifier of images in [0, 1]; it is left as it was.
+        images: Floating `[N, C, H, W]` in [0, 1].
+        labels: Integers `[N]`, the true classes.
+        eps: Largest change of a pixel, in (0, 1].
+        batch_size: Images at a time.
+        compat: `"lu2022"` as published: ε = 0.3 of the normalised images, which are clipped to [0, 1].
+        progress: Shows a progress bar on a terminal.
+
+    Returns:
+        Images `[N, C, H, W]` in [0, 1].
+
+    Raises:
+        TypeError: If images are not floating, or labels not integers.
+        ValueError: If images are outside [0, 1], labels do not fit, or eps is out of range.
+
+    Example:
+        >>> import torch
+        >>> x = torch.full((1, 1, 1, 2), 0.5)
+        >>> fgsm(nn.Flatten(), x, torch.tensor([0]), eps=0.25)
+        tensor([[[[0.2500, 0.7500]]]])
+
+    Reference:
+        Goodfellow, Shlens and Szegedy, "Explaining and Harnessing Adversarial Examples", ICLR 2015, section 4.
+    """
+    check_eps(eps)
+    eps = 0.3 if compat else eps
+
+    def attack(model: Model, x: Tensor, y: Tensor) -> Tensor:
+        found = (x + eps * gradient(cross_entropy(model, y), x).sign()).clamp(0, 1)
+        return found if compat else within(found, x, eps, "linf")
+
+    return by_batch(attack, model, images, labels, batch_size=batch_size, compat=compat, title="fgsm", progress=progress)
