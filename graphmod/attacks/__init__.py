@@ -1,6 +1,6 @@
 """Attacks, an open family: the file `<name>.py` holds `<name>(model, images, labels, ...) -> Tensor`.
 
-An attack takes images in [0, 1] and a model that normalises them itself, and returns images in [0, 1] of the same shape.
+An attack takes images in [0, 1] and a model that normalises them itself, and returns images in [0, 1] of their shape.
 Perturbations are measured in these units: 8 of 255 grey levels is `eps=8/255`. With `compat="lu2022"` an attack runs as
 the code of Lu et al. 2022 ran it: on the normalised images, as if their range were [0, 1], with the settings published.
 """
@@ -10,7 +10,7 @@ from functools import partial
 
 from torch import Tensor
 
-from .._family import member, members
+from .._family import member
 
 
 def find_attack(name: str) -> Callable[..., Tensor]:
@@ -35,13 +35,3 @@ def find_attack(name: str) -> Callable[..., Tensor]:
 
         return partial(art_attack, rest)
     return member(__name__, name)
-
-
-def attack_names() -> list[str]:
-    """Returns the names of the family's members.
-
-    Example:
-        >>> attack_names()[:3]
-        ['clip_only', 'cw', 'fgsm']
-    """
-    return members(__name__)

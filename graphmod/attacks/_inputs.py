@@ -19,19 +19,19 @@ Model = Callable[[Tensor], Tensor]
 
 
 def by_batch(
+    title: str,
     attack: Callable[[Model, Tensor, Tensor], Tensor],
     model: nn.Module,
     images: Tensor,
     labels: Tensor,
-    *,
     batch_size: int,
-    compat: Compat = None,
-    title: str = "attack",
-    progress: bool = True,
+    compat: Compat,
+    progress: bool,
 ) -> Tensor:
     """Attacks labelled images batch by batch.
 
     Args:
+        title: What the progress bar begins with.
         attack: Takes logits as a function of images, a batch of images and their labels, all on the model's device, and
             returns images.
         model: A classifier of images in [0, 1]; it runs in evaluation mode and is left as it was.
@@ -39,7 +39,6 @@ def by_batch(
         labels: Integers `[N]`, the true classes.
         batch_size: Images at a time.
         compat: `"lu2022"` gives the attack normalised images and the model without its normalisation.
-        title: What the progress bar begins with.
         progress: Shows a progress bar on a terminal.
 
     Returns:

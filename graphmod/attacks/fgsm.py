@@ -51,4 +51,4 @@ def fgsm(
         found = (x + eps * gradient(cross_entropy(model, y), x).sign()).clamp(0, 1)
         return found if compat else within(found, x, eps, "linf")
 
-    return by_batch(attack, model, images, labels, batch_size=batch_size, compat=compat, title="fgsm", progress=progress)
+    return by_batch("fgsm", attack, model, images, labels, batch_size, compat, progress)
