@@ -98,7 +98,7 @@ def generators(images: Tensor, seed: int) -> list[torch.Generator]:
     return [torch.Generator().manual_seed(crc32(row.numpy().tobytes(), seed & 0xFFFFFFFF)) for row in rows]
 
 
-def within(found: Tensor, x: Tensor, eps: float, norm: str) -> Tensor:
+def within(found: Tensor, x: Tensor, eps: float | Tensor, norm: str) -> Tensor:
     """Moves images towards the originals by the last bits in which rounding has left the ball of radius eps."""
     far = _distance(found, x, norm) > eps
     while far.any():

@@ -1,0 +1,100 @@
+"""Attacks of the Adversarial Robustness Toolbox, `"art:NAME"`."""
+
+import inspect
+from collections.abc import Iterator
+from contextlib import contextmanager
+from copy import deepcopy
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from .._names import nearest
+from ._inputs import Model, by_batch, check_images, check_targets
+
+TARGETED_ONLY = {"SaliencyMapMethod"}
+"""What reads the labels it is given as targets, and does nothing to an image whose target is its class."""
+
+
+def art_attack(
+    name: str,
+    model: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    *,
+    targets: Tensor | None = None,
+    batch_size: int = 100,
+    seed: int = 0,
+    progress: bool = True,
+    **settings: Any,
+) -> Tensor:
+    """Runs an evasion attack of the Adversarial Robustness Toolbox.
+
+    Args:
+        name: Its class in `art.attacks.evasion`, such as `"DeepFool"`, `"SquareAttack"` or `"AutoAttack"`.
+        model: A classifier of images in [0, 1]; the attack works on a copy.
+        images: Floating `[N, C, H, W]` in [0, 1].
+        labels: Integers `[N]`, the true classes.
+        targets: Integers `[N]`, the classes that the images are to be taken for; any wrong one if None.
+        batch_size: Images at a time.
+        seed: Seed of NumPy's and torch's generators while it runs; they are put back afterwards.
+        progress: Shows a progress bar on a terminal.
+        **settings: Of that class, such as `max_iter=50`.
+
+    Returns:
+        Images `[N, C, H, W]` in [0, 1].
+
+    Raises:
+        ImportError: If the toolbox is not installed.
+        TypeError: If images are not floating, labels not integers, or a setting is unknown.
+        ValueError: If images are outside [0, 1], labels do not fit, there is no such attack, or it needs targets.
+    """
+    try:
+        from art.attacks import evasion
+        from art.estimators.classification import PyTorchClassifier
+    except ImportError as error:
+        raise ImportError("art:NAME needs the Adversarial Robustness Toolbox: pip install 'graphmod[art]'") from error
+    kinds: dict[str, Any] = {one: kind for one, kind in vars(evasion).items() if inspect.isclass(kind)}
+    if name not in kinds:
+        raise ValueError(f"the toolbox has no evasion attack {name!r}; {nearest(name, kinds)}")
+    labels = check_images(images, labels)
+    aims = labels if targets is None else check_targets(targets, labels)
+    if targets is None and (name in TARGETED_ONLY or settings.get("targeted")):
+        raise ValueError(f"art:{name} needs targets: towards the true class it would do nothing")
+    estimator, *known = inspect.signature(kinds[name]).parameters
+    if unknown := set(settings).difference(known):
+        raise TypeError(f"art:{name} has no setting {min(unknown)!r}; {nearest(min(unknown), known)}")
+    settings |= {"verbose": False} if "verbose" in known else {}
+    settings |= {"targeted": True} if targets is not None and "targeted" in known else {}
+    settings |= {"batch_size": batch_size} if "batch_size" in known else {}
+    copy = deepcopy(model).eval()
+    home = next(model.parameters(), images).device
+    with torch.no_grad():
+        num_classes = copy(images[:1].to(home)).shape[1]
+    classifier = PyTorchClassifier(
+        copy, nn.CrossEntropyLoss(), tuple(images.shape[1:]), num_classes, clip_values=(0.0, 1.0),
+        device_type="cpu" if home.type == "cpu" else "gpu",
+    )  # fmt: skip
+    runner = kinds[name](**{estimator: classifier}, **settings)
+    parts = iter(aims.split(batch_size))
+
+    def attack(_model: Model, x: Tensor, _y: Tensor) -> Tensor:
+        found = runner.generate(x.cpu().float().numpy(), y=next(parts).cpu().numpy())
+        return torch.from_numpy(np.asarray(found)).to(x)
+
+    with _seeded(seed):
+        return by_batch(f"art:{name}", attack, model, images, labels, batch_size, None, progress)
+
+
+@contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    """Seeds the generators that the toolbox draws from, for a while."""
+    before = np.random.get_state()  # noqa: NPY002 - it is the legacy generator that the toolbox draws from
+    with torch.random.fork_rng():
+        np.random.seed(seed)  # noqa: NPY002
+        torch.manual_seed(seed)
+        try:
+            yield
+        finally:
+            np.random.set_state(before)  # noqa: NPY002

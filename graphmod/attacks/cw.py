@@ -1,0 +1,120 @@
+"""The attack of Carlini and Wagner: the nearest image that fools the network, in the L2 norm."""
+
+import torch
+from torch import Tensor, nn
+
+from ._inputs import Compat, Model, by_batch
+
+ENOUGH = 1e9  # a factor c as large as that was never enough: there is no upper end yet
+
+
+def cw(
+    model: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    *,
+    confidence: float = 0.0,
+    steps: int = 200,
+    search_steps: int = 9,
+    initial_c: float = 1e-3,
+    lr: float = 0.01,
+    batch_size: int = 100,
+    compat: Compat = None,
+    progress: bool = True,
+) -> Tensor:
+    """Makes the change as small as it can be while the network is fooled.
+
+        minimise ‖x' − x‖₂² + c max(Z_y(x') − max_{i≠y} Z_i(x') + κ, 0),  x' = (tanh w + 1) / 2
+
+    by Adam over w; c is searched for each image by bisection, tenfold until it is once enough. An image whose loss no
+    longer falls leaves the batch until the next c.
+
+    Args:
+        model: A classifier of images in [0, 1] that returns logits Z; it is left as it was.
+        images: Floating `[N, C, H, W]` in [0, 1].
+        labels: Integers `[N]`, the true classes.
+        confidence: κ, by how much the wrong logit is to be above the true one, at least 0.
+        steps: Steps of Adam for each c.
+        search_steps: Number of c that are tried.
+        initial_c: The first of them.
+        lr: Learning rate of Adam.
+        batch_size: Images at a time.
+        compat: `"lu2022"` as published: these defaults, on normalised images clipped to [0, 1].
+        progress: Shows a progress bar on a terminal.
+
+    Returns:
+        Images `[N, C, H, W]` in [0, 1]; one that could not be made to fool the network is as it was (as it is clipped,
+        with compat).
+
+    Raises:
+        TypeError: If images are not floating, or labels not integers.
+        ValueError: If images are outside [0, 1], labels do not fit, or a setting is out of range.
+
+    Example:
+        >>> x = torch.tensor([0.6, 0.4]).view(1, 1, 1, 2)
+        >>> found = cw(nn.Flatten(), x, torch.tensor([0]))
+        >>> round(float((found - x).norm()), 2)  # half of the gap in each of the two pixels
+        0.14
+
+    Reference:
+        Carlini and Wagner, "Towards Evaluating the Robustness of Neural Networks", IEEE S&P 2017, section VI.A.
+    """
+    if min(steps, search_steps) < 1 or min(initial_c, lr) <= 0 or confidence < 0:
+        raise ValueError(
+            "steps and search_steps must be at least 1, initial_c and lr above 0, confidence at least 0; "
+            f"got {steps}, {search_steps}, {initial_c}, {lr} and {confidence}"
+        )
+    if compat:
+        confidence, steps, search_steps, initial_c, lr = 0.0, 200, 9, 1e-3, 0.01
+
+    def attack(model: Model, x: Tensor, y: Tensor) -> Tensor:
+        x = x.clamp(0, 1)
+        best, nearest = x.clone(), torch.full((len(x),), torch.inf, dtype=x.dtype, device=x.device)
+        c = torch.full_like(nearest, initial_c)
+        low, high = torch.zeros_like(c), torch.full_like(c, 10 * ENOUGH)
+        for _ in range(search_steps):
+            found, distance = _nearest(model, x, y, c, confidence, steps, lr)
+            better = distance < nearest
+            nearest = torch.where(better, distance, nearest)
+            best[better] = found[better]
+            enough = distance.isfinite()
+            low, high = torch.where(enough, low, c), torch.where(enough, c, high)
+            c = torch.where(high < ENOUGH, (low + high) / 2, 10 * c)
+        return best
+
+    return by_batch("cw", attack, model, images, labels, batch_size, compat, progress)
+
+
+def _nearest(
+    model: Model, x: Tensor, y: Tensor, c: Tensor, confidence: float, steps: int, lr: float
+) -> tuple[Tensor, Tensor]:
+    """The nearest images that fool the network with one c each, and their squared distance; infinite if none does."""
+    best, nearest = x.clone(), torch.full_like(c, torch.inf)
+    lowest, before, last = (torch.full_like(c, torch.inf) for _ in range(3))
+    idle, rows = torch.zeros_like(y), torch.arange(len(x), device=x.device)
+    w = torch.atanh((2 * x - 1) * (1 - 1e-6))
+    mean, square = torch.zeros_like(w), torch.zeros_like(w)
+    for step in range(1, steps + 1):
+        w = w.requires_grad_()
+        image = (w.tanh() + 1) / 2
+        logits, true = model(image), y[rows, None]
+        gap = logits.gather(1, true).squeeze(1) - logits.scatter(1, true, -torch.inf).amax(1)
+        distance = (image - x[rows]).flatten(1).square().sum(1)
+        loss = distance + c[rows] * (gap + confidence).clamp(min=0)
+        (slope,) = torch.autograd.grad(loss.sum(), w)
+        w, image, gap, distance, loss = (one.detach() for one in (w, image, gap, distance, loss))
+        better = (gap < 0) & (gap <= -confidence) & (distance < nearest[rows])
+        nearest[rows[better]], best[rows[better]] = distance[better], image[better]
+
+        mean, square = 0.9 * mean + 0.1 * slope, 0.999 * square + 0.001 * slope**2
+        w = w - lr * (mean / (1 - 0.9**step)) / ((square / (1 - 0.999**step)).sqrt() + 1e-8)
+        lowest[rows] = torch.minimum(lowest[rows], loss)
+        if step % max(steps // 10, 1) == 0:
+            falls = (loss < 0.9999 * last[rows]) | (lowest[rows] < 0.9999 * before[rows])
+            idle[rows] = torch.where(falls, 0, idle[rows] + 1)
+            last[rows], before = loss, lowest.clone()
+            goes_on = idle[rows] < 2  # Adam shoots past the boundary, and comes back
+            w, mean, square, rows = w[goes_on], mean[goes_on], square[goes_on], rows[goes_on]
+            if not len(rows):
+                break
+    return best, nearest
