@@ -113,7 +113,7 @@ def _nearest(
             falls = (loss < 0.9999 * last[rows]) | (lowest[rows] < 0.9999 * before[rows])
             idle[rows] = torch.where(falls, 0, idle[rows] + 1)
             last[rows], before = loss, lowest.clone()
-            goes_on = idle[rows] < 2  # Adam shoots past the boundary, and comes back
+            goes_on = idle[rows] < 3  # Adam shoots past the boundary, and comes back
             w, mean, square, rows = w[goes_on], mean[goes_on], square[goes_on], rows[goes_on]
             if not len(rows):
                 break
