@@ -25,8 +25,8 @@ RANKS = [
     {"_chains", "attacks", "communities", "costs", "mixing", "significance", "similarity", "trajectories"},
     {"surgery", "trials"},
     {"ablation", "criteria", "curves"},
-    {"pruning", "tracking"},
-    {"removal"},
+    {"adversarial", "pruning", "tracking"},
+    {"detection", "removal"},
     {"__init__"},
     {"analyses"},
 ]

@@ -5,6 +5,7 @@ Perturbations are measured in these units: 8 of 255 grey levels is `eps=8/255`. 
 the code of Lu et al. 2022 ran it: on the normalised images, as if their range were [0, 1], with the settings published.
 """
 
+import inspect
 from collections.abc import Callable
 from functools import partial
 
@@ -35,3 +36,23 @@ def find_attack(name: str) -> Callable[..., Tensor]:
 
         return partial(art_attack, rest)
     return member(__name__, name)
+
+
+def attack_settings(name: str) -> set[str]:
+    """Returns the names of the settings that an attack has, beside the model, the images and the labels.
+
+    Args:
+        name: As in `find_attack`.
+
+    Raises:
+        ValueError: If there is no such attack.
+
+    Example:
+        >>> sorted(attack_settings("fgsm"))
+        ['batch_size', 'compat', 'eps', 'progress']
+    """
+    if name.startswith("art:"):
+        from ._art import art_settings
+
+        return art_settings(name.removeprefix("art:"))
+    return set(list(inspect.signature(find_attack(name)).parameters)[3:])

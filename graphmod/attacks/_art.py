@@ -50,24 +50,18 @@ def art_attack(
         TypeError: If images are not floating, labels not integers, or a setting is unknown.
         ValueError: If images are outside [0, 1], labels do not fit, there is no such attack, or it needs targets.
     """
-    try:
-        from art.attacks import evasion
-        from art.estimators.classification import PyTorchClassifier
-    except ImportError as error:
-        raise ImportError("art:NAME needs the Adversarial Robustness Toolbox: pip install 'graphmod[art]'") from error
-    kinds: dict[str, Any] = {one: kind for one, kind in vars(evasion).items() if inspect.isclass(kind)}
-    if name not in kinds:
-        raise ValueError(f"the toolbox has no evasion attack {name!r}; {nearest(name, kinds)}")
+    kind, (estimator, *known) = _find(name)
     labels = check_images(images, labels)
     aims = labels if targets is None else check_targets(targets, labels)
     if targets is None and (name in TARGETED_ONLY or settings.get("targeted")):
         raise ValueError(f"art:{name} needs targets: towards the true class it would do nothing")
-    estimator, *known = inspect.signature(kinds[name]).parameters
     if unknown := set(settings).difference(known):
         raise TypeError(f"art:{name} has no setting {min(unknown)!r}; {nearest(min(unknown), known)}")
     settings |= {"verbose": False} if "verbose" in known else {}
     settings |= {"targeted": True} if targets is not None and "targeted" in known else {}
     settings |= {"batch_size": batch_size} if "batch_size" in known else {}
+    from art.estimators.classification import PyTorchClassifier
+
     copy = deepcopy(model).eval()
     home = next(model.parameters(), images).device
     with torch.no_grad():
@@ -76,7 +70,7 @@ def art_attack(
         copy, nn.CrossEntropyLoss(), tuple(images.shape[1:]), num_classes, clip_values=(0.0, 1.0),
         device_type="cpu" if home.type == "cpu" else "gpu",
     )  # fmt: skip
-    runner = kinds[name](**{estimator: classifier}, **settings)
+    runner = kind(**{estimator: classifier}, **settings)
     parts = iter(aims.split(batch_size))
 
     def attack(_model: Model, x: Tensor, _y: Tensor) -> Tensor:
@@ -85,6 +79,23 @@ def art_attack(
 
     with _seeded(seed):
         return by_batch(f"art:{name}", attack, model, images, labels, batch_size, None, progress)
+
+
+def art_settings(name: str) -> set[str]:
+    """Returns the names of the settings of an attack, those of `art_attack` and those of its class."""
+    return {"targets", "batch_size", "seed", "progress", *_find(name)[1][1:]}
+
+
+def _find(name: str) -> tuple[Any, list[str]]:
+    """The class of an attack and the names of its parameters, of which the first is the classifier."""
+    try:
+        from art.attacks import evasion
+    except ImportError as error:
+        raise ImportError("art:NAME needs the Adversarial Robustness Toolbox: pip install 'graphmod[art]'") from error
+    kinds: dict[str, Any] = {one: kind for one, kind in vars(evasion).items() if inspect.isclass(kind)}
+    if name not in kinds:
+        raise ValueError(f"the toolbox has no evasion attack {name!r}; {nearest(name, kinds)}")
+    return kinds[name], list(inspect.signature(kinds[name]).parameters)
 
 
 @contextmanager

@@ -1,0 +1,119 @@
+r"""Adversarial attacks: which layers lose the classes, and is it the attack that does it?
+
+Claim (Lu et al. 2022): under attack Q falls in every layer, early ones included. The published code clipped normalised
+images to [0, 1]. So the same samples are measured clean, under each attack, under that clip alone (clip_only), and under
+noise of the same size (noise: uniform up to eps; gaussian: with the L2 norm of the first attack on each image).
+
+    python -m analyses.adversarial
+    python -m analyses.adversarial --model resnet56 --weights resnet56.pt --dataset folder:cifar10 --num-samples 500 \
+        --eps 0.0314 --attacks pgd,fgsm,cw --compat lu2022
+"""
+
+from pathlib import Path
+from typing import Literal
+
+import pandas as pd
+import torch
+
+from graphmod import adversarial as adv
+from graphmod.attacks import attack_settings
+from graphmod.commandline import run
+from graphmod.curves import dynamic_graph
+from graphmod.datasets import load
+from graphmod.detection import detection, lost_neighbors
+from graphmod.models import build
+from graphmod.plots.conditions import plot_conditions
+from graphmod.plots.sweep import plot_sweep
+from graphmod.reports import result_folder, write_figure, write_settings, write_table
+from graphmod.samples import others
+
+SMOKE = {"num_samples": 60, "attacks": ("pgd", "jsma"), "strengths": (0.1,)}
+
+
+def main(
+    *,
+    model: str = "digits",
+    weights: str | None = "default",
+    dataset: str = "digits",
+    split: str = "test",
+    layers: tuple[str, ...] = ("blocks",),
+    k: int = 3,
+    num_samples: int = 200,
+    seed: int = 0,
+    attacks: tuple[str, ...] = ("pgd", "fgsm", "jsma"),
+    eps: float = 0.1,
+    compat: Literal["lu2022"] | None = None,
+    against: tuple[str, ...] = (),
+    strengths: tuple[float, ...] = (0.01, 0.03, 0.06, 0.12),
+    published: str = "ResNet18",
+    device: str = "cuda" if torch.cuda.is_available() else "cpu",
+    out: Path = Path("results/adversarial"),
+) -> pd.DataFrame:
+    """Runs the study and returns its table.
+
+    Args:
+        model: digits, resnet20 (32, 44, 56, 110; 18, 34, 50, 101, 152), vgg11 (13, 16, 19), or torchvision:NAME.
+        weights: A file, or those that come with the model, or none for random ones.
+        dataset: digits, folder:PATH, torchvision:NAME or npz:PATH.
+        split: Part of the data set.
+        layers: Names, globs, blocks or all.
+        k: Neighbours of each sample.
+        num_samples: Images that are attacked, all of which the network is right on; the others are the detector's bank.
+        seed: Seed of the draw and of what the attacks draw.
+        attacks: Files of graphmod/attacks, or art:NAME.
+        eps: Largest change of a pixel, in (0, 1], for attacks that have such a bound and the uniform noise.
+        compat: As published, on normalised images that are clipped to [0, 1], or none.
+        against: Data sets that stand where an attack stands, such as folder:PATH of corrupted images.
+        strengths: The eps at which the first attack that has it is swept, in pixels.
+        published: Network whose published curves stand beside, ResNet18 or VGG16.
+        device: Where the network runs and the graphs are built.
+        out: Folder of the result.
+    """
+    settings = dict(locals())
+    with result_folder(out) as folder:
+        data = load(dataset, split=split)
+        network = build(model, num_classes=len(data.classes), weights=weights, device=device)
+        chosen = adv.recognized(network, data.images, data.labels, num_samples, seed=seed)
+        rest = others(chosen, len(data.labels))
+        x, y = data.images[chosen], data.labels[chosen]
+        conditions = adv.attacks_and_controls(network, x, y, attacks, seed=seed, eps=eps, compat=compat)
+        controls = [name for name in conditions if name not in attacks]
+        curves, graphs = adv.attacked_curves(network, x, y, conditions, layers=layers, k=k, seed=seed)
+        for name in against:
+            other = load(name, split=split, num_samples=num_samples, order="stratified", seed=seed)
+            graphs[name] = dynamic_graph(network, other.images, other.labels, layers, k=k, title=name)
+            curves = pd.concat([curves, adv.attacked_curve(name, graphs[name], graphs["clean"], seed=seed)])
+        bank = data.images[rest], data.labels[rest]
+        table = pd.DataFrame({"condition": curves.condition.unique()})
+        for part in (
+            adv.attack_strength(network, x, y, {"clean": x, **conditions}),
+            adv.first_departure(curves),
+            detection(network, bank, x, conditions, layers=layers, seed=seed),
+        ):
+            table = table.merge(part, how="left")
+        lost = {name: lost_neighbors(graphs["clean"], graphs[name]) for name in conditions}
+        bounded = [name for name in attacks if "eps" in attack_settings(name)][:1]
+        sweep = [adv.strength_sweep(network, x, y, one, strengths, layers=layers, k=k, seed=seed) for one in bounded]
+
+        people = pd.DataFrame({name: first for name, (_, first) in lost.items()})
+        people.insert(0, "id", [data.ids[row] for row in chosen.tolist()])
+
+        write_table(folder / "table.csv", table)
+        write_table(folder / "curves.csv", curves)
+        write_table(folder / "lost.csv", pd.concat([one.assign(condition=name) for name, (one, _) in lost.items()]))
+        write_table(folder / "samples.csv", people)
+        every = curves[curves.samples == "all"]
+        write_figure(folder / "figure.png", plot_conditions(every, controls, adv.published_attacks(published, attacks)))
+        fooled = curves[(curves.samples == "fooled") | (curves.condition == "clean")]
+        write_figure(folder / "fooled.png", plot_conditions(fooled))
+        if sweep:
+            write_table(folder / "strengths.csv", sweep[0])
+            write_figure(folder / "strengths.png", plot_sweep(sweep[0], "eps"))
+        write_settings(folder, settings, samples=list(people.id))
+    print(table.round(3).to_string(index=False))
+    print(f"\nTables, figures and settings are in {out}")
+    return table
+
+
+if __name__ == "__main__":
+    run(main)

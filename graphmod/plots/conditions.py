@@ -1,0 +1,54 @@
+"""Modularity curves of the same samples under several conditions, beside curves that were published."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from ._axes import name_layers, new_axes, width_of
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+
+def plot_conditions(
+    curves: pd.DataFrame, controls: Sequence[str] = (), published: Mapping[str, pd.DataFrame] | None = None
+) -> "Axes":
+    """Draws Q by layer of clean samples (black), of each attack (solid) and of each control (dashed), with their bands.
+
+    Args:
+        curves: `condition`, `layer`, `depth`, `modularity` and `standard_error`; the band is two of these either side.
+        controls: Which conditions are controls.
+        published: Published curves (`depth`, `modularity`) by condition, in the same colours in axes of their own.
+
+    Returns:
+        The first `Axes`.
+
+    Example:
+        >>> curves = pd.DataFrame({"condition": ["clean"] * 2, "layer": ["a", "b"], "depth": [1, 2]})
+        >>> plot_conditions(curves.assign(modularity=[0.1, 0.8], standard_error=0.01)).get_ylabel()
+        'modularity Q'
+    """
+    import seaborn as sns
+
+    names = list(dict.fromkeys([*curves.condition, *(published or {})]))
+    others = [name for name in names if name != "clean"]
+    colors = dict(zip(others, sns.color_palette("husl", len(others)), strict=True)) | {"clean": (0, 0, 0)}
+    num_layers = int(curves.depth.max())
+    axes = new_axes(width_of(num_layers) + (4.5 if published else 0) + 1.5, 4.5, 1, 2 if published else 1)
+    ax = axes[0]
+    for name, curve in curves.groupby("condition", sort=False):
+        style = "--" if name in controls else "-"
+        ax.plot(curve.depth, curve.modularity, style, color=colors[name], label=name, linewidth=1.6, zorder=3)
+        low, high = (curve.modularity + sign * 2 * curve.standard_error for sign in (-1, 1))
+        ax.fill_between(curve.depth, low, high, color=colors[name], alpha=0.15, linewidth=0, zorder=2)
+    name_layers(ax, curves[curves.condition == curves.condition.iloc[0]])
+    ax.set_ylabel("modularity Q")
+    for name, curve in (published or {}).items():
+        axes[1].plot(curve.depth, curve.modularity, "-", color=colors[name], label=name, linewidth=1.6)
+        axes[1].set(title="published: ResNet18", xlabel="layer", ylim=ax.get_ylim())
+    if published:
+        ax.set_title("measured")
+    handles, labels = ax.get_legend_handles_labels()
+    axes[-1].legend(handles, labels, frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
+    return ax
