@@ -1,8 +1,8 @@
 r"""Adversarial attacks: which layers lose the classes, and is it the attack that does it?
 
 Claim (Lu et al. 2022): under attack Q falls in every layer, early ones included. The published code clipped normalised
-images to [0, 1]. So the same samples are measured clean, under each attack, under that clip alone (clip_only), and under
-noise of the same size (noise: uniform up to eps; gaussian: with the L2 norm of the first attack on each image).
+images to [0, 1]. So the same samples are measured clean, under each attack, under that clip alone (clip_only), and
+under noise of the same size (noise: uniform up to eps; gaussian: the L2 norm of the first attack on each image).
 
     python -m analyses.adversarial
     python -m analyses.adversarial --model resnet56 --weights resnet56.pt --dataset folder:cifar10 --num-samples 500 \
@@ -45,7 +45,7 @@ def main(
     compat: Literal["lu2022"] | None = None,
     against: tuple[str, ...] = (),
     strengths: tuple[float, ...] = (0.01, 0.03, 0.06, 0.12),
-    published: str = "ResNet18",
+    published: str | None = None,
     device: str = "cuda" if torch.cuda.is_available() else "cpu",
     out: Path = Path("results/adversarial"),
 ) -> pd.DataFrame:
@@ -65,7 +65,7 @@ def main(
         compat: As published, on normalised images that are clipped to [0, 1], or none.
         against: Data sets that stand where an attack stands, such as folder:PATH of corrupted images.
         strengths: The eps at which the first attack that has it is swept, in pixels.
-        published: Network whose published curves stand beside, ResNet18 or VGG16.
+        published: Network whose published curves stand beside: ResNet18, VGG16, or none.
         device: Where the network runs and the graphs are built.
         out: Folder of the result.
     """
@@ -98,12 +98,13 @@ def main(
         people = pd.DataFrame({name: first for name, (_, first) in lost.items()})
         people.insert(0, "id", [data.ids[row] for row in chosen.tolist()])
 
+        beside = adv.published_attacks(published, attacks) if published else {}
         write_table(folder / "table.csv", table)
         write_table(folder / "curves.csv", curves)
         write_table(folder / "lost.csv", pd.concat([one.assign(condition=name) for name, (one, _) in lost.items()]))
         write_table(folder / "samples.csv", people)
         every = curves[curves.samples == "all"]
-        write_figure(folder / "figure.png", plot_conditions(every, controls, adv.published_attacks(published, attacks)))
+        write_figure(folder / "figure.png", plot_conditions(every, controls, beside))
         fooled = curves[(curves.samples == "fooled") | (curves.condition == "clean")]
         write_figure(folder / "fooled.png", plot_conditions(fooled))
         if sweep:

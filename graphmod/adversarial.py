@@ -323,7 +323,7 @@ def first_departure(curves: pd.DataFrame, *, confidence: float = 0.95) -> pd.Dat
 
     Returns:
         One row a condition other than clean, of all samples: `condition`, `departs_at` and `departs_at_depth`, the
-        first layer whose Q is outside clean Q ± z SE (None where there is none), `change_there` of Q, and
+        first layer whose Q is outside clean Q ± z SE (missing where there is none), `change_there` of Q, and
         `change_last`, that in the last layer.
     """
     from scipy.stats import norm

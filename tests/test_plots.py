@@ -10,6 +10,7 @@ from matplotlib.collections import FillBetweenPolyCollection
 from graphmod._family import member, members
 from graphmod.curves import published_curve
 from graphmod.plots.alluvial import plot_alluvial
+from graphmod.plots.conditions import plot_conditions
 from graphmod.plots.curve import plot_curve
 from graphmod.plots.mixing import plot_mixing
 from graphmod.plots.panels import plot_panels
@@ -144,3 +145,15 @@ def test_alluvial_bars_hold_every_sample_and_streams_meet_them() -> None:
     assert [text.get_text() for text in ax.get_legend().get_texts()] == ["frog", "dog", "cat"]
     with pytest.raises(ValueError, match="expected names of 4 layers and at least 3 classes; got 2 and 3"):
         plot_alluvial(community_flows(found, labels), ["a", "b"], ["cat", "dog", "frog"])
+
+
+def test_conditions_have_their_line_band_and_colour() -> None:
+    table = pd.concat([curve().assign(condition=name, standard_error=0.01) for name in ("clean", "pgd", "noise")])
+    ax = plot_conditions(table, ["noise"], {"pgd": published_curve("ResNet18", condition="PGD")})
+    assert [line.get_label() for line in ax.lines] == ["clean", "pgd", "noise"]
+    assert [line.get_linestyle() for line in ax.lines] == ["-", "-", "--"]
+    assert len(ax.collections) == 3
+    other = ax.figure.axes[1]
+    assert other.lines[0].get_color() == ax.lines[1].get_color()
+    assert other.get_ylim() == ax.get_ylim()
+    assert len(plot_conditions(table).figure.axes) == 1

@@ -46,9 +46,9 @@ def plot_conditions(
     ax.set_ylabel("modularity Q")
     for name, curve in (published or {}).items():
         axes[1].plot(curve.depth, curve.modularity, "-", color=colors[name], label=name, linewidth=1.6)
-        axes[1].set(title="published: ResNet18", xlabel="layer", ylim=ax.get_ylim())
     if published:
-        ax.set_title("measured")
+        ax.set(title="measured", ylim=(min(one.get_ylim()[0] for one in axes), max(one.get_ylim()[1] for one in axes)))
+        axes[1].set(title="published", xlabel="layer", ylim=ax.get_ylim())
     handles, labels = ax.get_legend_handles_labels()
     axes[-1].legend(handles, labels, frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
     return ax
