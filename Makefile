@@ -1,7 +1,7 @@
 # make demo    the first result, on a machine with nothing but Python 3.11
 # make test    the whole suite
 # make lint    what pre-commit runs
-# make bench   the neighbour search, Leiden and modularity beside their peers
+# make bench   neighbour search, Leiden, modularity and attacks beside their peers
 # make scatter torch-scatter's kernels, built from source (some minutes)
 
 PYTHON ?= python3
@@ -29,6 +29,8 @@ bench: $(VENV)/.installed
 	$(BIN)/python -m pip install -e '.[bench]'
 	$(BIN)/python benchmarks/neighbors.py
 	$(BIN)/python benchmarks/communities.py
+	$(BIN)/python -m pip install --no-deps torchattacks 'advertorch==0.2.3'
+	$(BIN)/python benchmarks/attacks.py
 
 scatter: $(VENV)/.installed
 	$(BIN)/python -m pip install 'setuptools>=77' wheel ninja

@@ -43,6 +43,7 @@ def main(
     attacks: tuple[str, ...] = ("pgd", "fgsm", "jsma"),
     eps: float = 0.1,
     compat: Literal["lu2022"] | None = None,
+    evolution: tuple[int, ...] = (40, 20),
     against: tuple[str, ...] = (),
     strengths: tuple[float, ...] = (0.01, 0.03, 0.06, 0.12),
     published: str | None = None,
@@ -63,6 +64,7 @@ def main(
         attacks: Files of graphmod/attacks, or art:NAME.
         eps: Largest change of a pixel, in (0, 1], for attacks that have such a bound and the uniform noise.
         compat: As published, on normalised images that are clipped to [0, 1], or none.
+        evolution: Candidates and generations of one_pixel; 400,100 as published.
         against: Data sets that stand where an attack stands, such as folder:PATH of corrupted images.
         strengths: The eps at which the first attack that has it is swept, in pixels.
         published: Network whose published curves stand beside: ResNet18, VGG16, or none.
@@ -76,7 +78,8 @@ def main(
         chosen = adv.recognized(network, data.images, data.labels, num_samples, seed=seed)
         rest = others(chosen, len(data.labels))
         x, y = data.images[chosen], data.labels[chosen]
-        conditions = adv.attacks_and_controls(network, x, y, attacks, seed=seed, eps=eps, compat=compat)
+        own = {"seed": seed, "eps": eps, "compat": compat, "population": evolution[0], "generations": evolution[-1]}
+        conditions = adv.attacks_and_controls(network, x, y, attacks, own)
         controls = [name for name in conditions if name not in attacks]
         curves, graphs = adv.attacked_curves(network, x, y, conditions, layers=layers, k=k, seed=seed)
         for name in against:
@@ -84,12 +87,10 @@ def main(
             graphs[name] = dynamic_graph(network, other.images, other.labels, layers, k=k, title=name)
             curves = pd.concat([curves, adv.attacked_curve(name, graphs[name], graphs["clean"], seed=seed)])
         bank = data.images[rest], data.labels[rest]
+        strength = adv.attack_strength(network, x, y, {"clean": x, **conditions})
+        caught = detection(network, bank, x, conditions, layers=layers, seed=seed)
         table = pd.DataFrame({"condition": curves.condition.unique()})
-        for part in (
-            adv.attack_strength(network, x, y, {"clean": x, **conditions}),
-            adv.first_departure(curves),
-            detection(network, bank, x, conditions, layers=layers, seed=seed),
-        ):
+        for part in (strength, adv.first_departure(curves), caught):
             table = table.merge(part, how="left")
         lost = {name: lost_neighbors(graphs["clean"], graphs[name]) for name in conditions}
         bounded = [name for name in attacks if "eps" in attack_settings(name)][:1]
@@ -97,8 +98,8 @@ def main(
 
         people = pd.DataFrame({name: first for name, (_, first) in lost.items()})
         people.insert(0, "id", [data.ids[row] for row in chosen.tolist()])
-
         beside = adv.published_attacks(published, attacks) if published else {}
+
         write_table(folder / "table.csv", table)
         write_table(folder / "curves.csv", curves)
         write_table(folder / "lost.csv", pd.concat([one.assign(condition=name) for name, (one, _) in lost.items()]))

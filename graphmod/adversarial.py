@@ -110,9 +110,9 @@ def attacks_and_controls(
     images: Tensor,
     labels: Tensor,
     attacks: Sequence[str],
+    settings: Mapping[str, Any],
     *,
     progress: bool = True,
-    **settings: Any,
 ) -> dict[str, Tensor]:
     """Attacks images in several ways, and puts controls beside them.
 
@@ -121,8 +121,8 @@ def attacks_and_controls(
         images: `[N, C, H, W]` in [0, 1].
         labels: Int64 `[N]`, the true classes.
         attacks: Names as in `graphmod.attacks.find_attack`.
+        settings: Such as `eps`, `seed` and `compat`, each for the attacks and controls that have it.
         progress: Shows progress bars on a terminal.
-        **settings: Such as `eps`, `seed` and `compat`, each for the attacks and controls that have it.
 
     Returns:
         The images of each attack by name, and of the controls: `clip_only`, if the model has a `Normalize` layer;

