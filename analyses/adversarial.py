@@ -86,9 +86,8 @@ def main(
             other = load(name, split=split, num_samples=num_samples, order="stratified", seed=seed)
             graphs[name] = dynamic_graph(network, other.images, other.labels, layers, k=k, title=name)
             curves = pd.concat([curves, adv.attacked_curve(name, graphs[name], graphs["clean"], seed=seed)])
-        bank = data.images[rest], data.labels[rest]
         strength = adv.attack_strength(network, x, y, {"clean": x, **conditions})
-        caught = detection(network, bank, x, conditions, layers=layers, seed=seed)
+        caught = detection(network, (data.images[rest], data.labels[rest]), x, conditions, layers=layers)
         table = pd.DataFrame({"condition": curves.condition.unique()})
         for part in (strength, adv.first_departure(curves), caught):
             table = table.merge(part, how="left")

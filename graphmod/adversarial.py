@@ -249,8 +249,8 @@ def attacked_curves(
         A long table, first the condition `clean`: `condition`, `samples` (`"all"` or `"fooled"`: those that the network
         takes for another class), `num_samples`, `layer`, `depth`, `modularity` and its `standard_error`, `clean`, the Q
         of the same samples as they were, `agreement`, the mean share of a sample's neighbours that have its class, and
-        of Leiden's communities `modularity_found` and `ami`; and the graphs of all samples by condition. Where fewer
-        than 10 k samples, or those of one class only, were fooled there are no rows of them.
+        of Leiden's communities `modularity_found` and `ami`; and the graphs of all samples by condition. Of the
+        fooled, classes with at most k samples are left out; there are no rows where fewer than two classes remain.
     """
     clean = dynamic_graph(model, images, labels, layers, k=k, title="clean")
     graphs, tables = {"clean": clean}, [attacked_curve("clean", clean, clean, seed=seed)]
@@ -258,7 +258,8 @@ def attacked_curves(
         graphs[name] = dynamic_graph(model, found, labels, layers, k=k, title=name)
         tables.append(attacked_curve(name, graphs[name], clean, seed=seed))
         some = predictions(model, found).argmax(1) != labels
-        if int(some.sum()) >= 10 * k and len(labels[some].unique()) > 1:
+        some &= labels[some].bincount(minlength=int(labels.max()) + 1)[labels] > k
+        if len(labels[some].unique()) > 1:
             few = dynamic_graph(model, found[some], labels[some], layers, k=k, title=f"{name}, fooled")
             same = dynamic_graph(model, images[some], labels[some], layers, k=k, title=f"{name}, clean")
             tables.append(attacked_curve(name, few, same, samples="fooled", seed=seed))
