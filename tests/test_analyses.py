@@ -6,8 +6,10 @@ import runpy
 import sys
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from graphmod import DynamicGraph, measure, summarize
 from graphmod._family import members
@@ -219,3 +221,18 @@ def test_bad_settings_leave_nothing(settings: dict, message: str, tmp_path: Path
     with pytest.raises(ValueError, match=message):
         main(**settings, out=tmp_path / "result")
     assert not list(tmp_path.iterdir())
+
+
+def test_other_images_stand_where_an_attack_stands(tmp_path: Path) -> None:
+    from analyses.adversarial import SMOKE, main
+
+    digits = load("digits", num_samples=200)
+    faint = (0.5 + 0.1 * digits.images + 0.3 * torch.rand(digits.images.shape)).clamp(0, 1)
+    np.savez(tmp_path / "faint.npz", images=faint.numpy(), labels=digits.labels.numpy())
+    main(**{**SMOKE, "attacks": ("fgsm",)}, against=(f"npz:{tmp_path / 'faint.npz'}",), out=tmp_path / "result")
+    curves = pd.read_csv(tmp_path / "result/curves.csv").query("samples == 'all'")
+    last = curves[curves.depth == curves.depth.max()].set_index("condition").modularity
+    assert last[f"npz:{tmp_path / 'faint.npz'}"] < last["clean"] - 0.1
+    table = pd.read_csv(tmp_path / "result/table.csv").set_index("condition")
+    assert table.departs_at.notna()[f"npz:{tmp_path / 'faint.npz'}"]
+    assert table.success.isna()[f"npz:{tmp_path / 'faint.npz'}"]
