@@ -10,7 +10,15 @@ from . import _quiet as _quiet
 from .activations import layer_activations, layer_names
 from .communities import compare_communities, leiden, resolution_profile, temporal_leiden
 from .costs import cost
-from .curves import compare_curves, dynamic_graph, measure, modularity_curve, published_curve, summarize
+from .curves import (
+    compare_curves,
+    dynamic_graph,
+    from_activations,
+    measure,
+    modularity_curve,
+    published_curve,
+    summarize,
+)
 from .graphs._dynamic import DynamicGraph
 from .graphs.knn import knn_graph
 from .metrics.modularity import modularity, modularity_terms
@@ -38,6 +46,7 @@ __all__ = [
     "drop_layers",
     "dynamic_graph",
     "edge_jaccard",
+    "from_activations",
     "graph_matrix",
     "knn_graph",
     "layer_activations",

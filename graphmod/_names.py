@@ -1,6 +1,7 @@
 """Names that somebody typed, and the names they may have meant."""
 
 import difflib
+import re
 from collections.abc import Iterable
 
 
@@ -23,3 +24,13 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> str:
         "there is no graph named 'knm'; the nearest are 'knn'"
     """
     return f"there is no {kind} named {name!r}; {nearest(name, known)}"
+
+
+def natural_order(name: str) -> list[tuple[int, str]]:
+    """Returns what names are to be sorted by, so that numbers in them count as numbers.
+
+    Example:
+        >>> sorted(["layer10", "layer2"], key=natural_order)
+        ['layer2', 'layer10']
+    """
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name) if part]

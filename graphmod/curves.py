@@ -8,10 +8,12 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from importlib import resources
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 from torch import Tensor, nn
 from torch_geometric.data import Data
 from tqdm.auto import tqdm
@@ -23,6 +25,7 @@ from .graphs._topk import check_k
 from .graphs.knn import knn_graph
 from .metrics.modularity import modularity_terms
 from .samples import Order, collect, draw
+from .stored import StoredActivations
 
 Metric = Callable[[Data], Tensor | Mapping[str, Tensor] | Mapping[str, float]]
 """A function of a graph that returns a number `[]`, or several by name."""
@@ -81,14 +84,7 @@ def dynamic_graph(
             "raise Q: remove them",
             stacklevel=2,
         )
-    check_k(k, len(x))
-    classes, sizes = y.unique(return_counts=True)
-    if sizes.min() <= k:
-        warnings.warn(
-            f"class {classes[sizes.argmin()]} has {sizes.min()} samples: with k = {k} each of them is joined to other "
-            "classes whatever the layer does; lower k or take more samples",
-            stacklevel=2,
-        )
+    _check_classes(y, k)
     groups = layer_groups(model, x, layers, max_memory=max_memory, transform=transform)
     work, home = Finished("graph", model, x, y, transform, graph, k, graph_options), next(model.parameters(), x).device
     graphs: dict[str, Data] = {}
@@ -113,6 +109,54 @@ def dynamic_graph(
                     if "x" not in graphs[name] and (file := work.file(name)):
                         DynamicGraph({name: graphs[name]}).save(file)
                 bar.update()
+    return DynamicGraph(graphs)
+
+
+def from_activations(
+    activations: Mapping[str, Any] | str | Path,
+    labels: Any,
+    *,
+    graph: Callable[..., Data] = knn_graph,
+    k: int = 3,
+    device: str | torch.device | None = None,
+    progress: bool = True,
+    **graph_options: Any,
+) -> DynamicGraph:
+    """Joins samples by activations that somebody already has: no network is run.
+
+    Args:
+        activations: By layer, first layer first: floating tensors or arrays `[N, ...]`, flattened to `[N, D]`; memory
+            maps are read a layer at a time. Or what `graphmod.stored.StoredActivations` reads: the path of a `.npz` or
+            `.safetensors` file, or of a folder of `.npy` files.
+        labels: Integers `[N]`, at least two classes.
+        graph: As in `dynamic_graph`.
+        k: Neighbours of each sample.
+        device: Where the graphs are made; where the activations are if None.
+        progress: Shows a progress bar on a terminal.
+        **graph_options: Passed on to `graph`.
+
+    Returns:
+        One graph for each layer.
+
+    Raises:
+        FileNotFoundError: If there is no such file or folder.
+        TypeError: If labels are not integers, or activations not floating.
+        ValueError: If layers have other numbers of samples than there are labels, k does not fit, a layer is constant
+            or holds NaN or Inf, or a file cannot be read.
+
+    Example:
+        >>> import torch
+        >>> from_activations({"a": torch.rand(20, 4), "b": torch.rand(20, 3, 2)}, torch.arange(20) % 2)
+        DynamicGraph(2 layers, 20 samples, a … b)
+    """
+    layers = StoredActivations(activations) if isinstance(activations, str | Path) else activations
+    graphs: dict[str, Data] = {}
+    for name in tqdm(layers, "graphs", leave=False, unit="layer", disable=not progress or None):
+        x, y = collect(torch.as_tensor(layers[name]), labels)
+        if not graphs:
+            _check_classes(y, k)
+        x = x.flatten(1).to(device)
+        graphs[name] = graph(x, k, y=y.to(x.device), layer=name, **graph_options)
     return DynamicGraph(graphs)
 
 
@@ -318,6 +362,17 @@ def published_curves() -> pd.DataFrame:
     """
     with (resources.files("graphmod.data") / "reference/lu2022-curves.csv").open() as file:
         return pd.read_csv(file).rename(columns={"model": "network", "index": "depth", "value": "modularity"})
+
+
+def _check_classes(y: Tensor, k: int) -> None:
+    check_k(k, len(y))
+    classes, sizes = y.unique(return_counts=True)
+    if sizes.min() <= k:
+        warnings.warn(
+            f"class {classes[sizes.argmin()]} has {sizes.min()} samples: with k = {k} each of them is joined to other "
+            "classes whatever the layer does; lower k or take more samples",
+            stacklevel=3,
+        )
 
 
 def _name(function: Metric) -> str:

@@ -1,6 +1,5 @@
 """Labelled images by name: digits, a folder of images, torchvision's data sets, NumPy archives."""
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from ._names import nearest
+from ._names import natural_order, nearest
 from .samples import Order, draw, interleaved
 
 
@@ -150,14 +149,10 @@ def _folder(path: Path, split: str) -> _Source:
             hint = f"; it holds the folders {', '.join(inside[:3])}: is {folder.name} a split?" if inside else ""
             raise ValueError(f"class folder {folder} holds no images{hint}")
         files += found
-    files.sort(key=lambda item: (_natural(item[0].name), item[1]))
+    files.sort(key=lambda item: (natural_order(item[0].name), item[1]))
     labels = torch.tensor([number for _, number in files])
     ids = [str(file.relative_to(base)) for file, _ in files]
     return _Source(labels, ids, [folder.name for folder in folders], lambda i: _image(files[i][0]))
-
-
-def _natural(name: str) -> list[tuple[int, str]]:
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name) if part]
 
 
 def _image(file: Path) -> Tensor:

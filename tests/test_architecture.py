@@ -20,6 +20,7 @@ RANKS = [
         "training",
         "plots",
         "reports",
+        "stored",
         "commandline",
     },
     {"_chains", "attacks", "communities", "costs", "mixing", "significance", "similarity", "trajectories"},
