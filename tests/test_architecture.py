@@ -27,7 +27,7 @@ RANKS = [
     {"surgery", "trials"},
     {"ablation", "criteria", "curves"},
     {"adversarial", "pruning", "tracking"},
-    {"detection", "removal"},
+    {"detection", "pyg", "removal"},
     {"__init__"},
     {"analyses"},
 ]

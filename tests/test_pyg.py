@@ -1,0 +1,83 @@
+"""The graphs of the layers in torch_geometric's pipelines."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch_geometric.data import Data
+from torch_geometric.loader import DataLoader
+from torch_geometric.transforms import Compose, NormalizeFeatures, ToUndirected
+from torch_geometric.utils import to_networkx
+
+from graphmod import DynamicGraph, dynamic_graph, modularity
+from graphmod.datasets import load
+from graphmod.models import build
+from graphmod.pyg import DynamicGraphDataset, ModularityGraph
+
+
+@pytest.fixture(scope="module")
+def graphs() -> DynamicGraph:
+    data = load("digits", num_samples=80, order="stratified")
+    return dynamic_graph(build("digits", weights="default"), data.images, data.labels, keep_x=True)
+
+
+def test_a_layer_is_a_graph_with_all_it_had(graphs: DynamicGraph) -> None:
+    dataset = DynamicGraphDataset(graphs)
+    assert len(dataset) == len(graphs)
+    assert dataset.num_classes == 10
+    for depth, (one, (name, graph)) in enumerate(zip(dataset, graphs.items(), strict=True), start=1):
+        assert (one.layer, one.depth) == (name, depth)
+        for key in ("edge_index", "edge_weight", "y", "x"):
+            assert torch.equal(one[key], graph[key])
+        assert one.is_undirected()
+        assert float(modularity(one)) == float(modularity(graph))
+    assert len(dataset[2:5]) == 3
+    with pytest.raises(ValueError, match=r"x must have a row for each of the 80 samples; got \[79, 2\]"):
+        DynamicGraphDataset(graphs, x=torch.rand(79, 2))
+
+
+def test_a_saved_study_opens(graphs: DynamicGraph, tmp_path: Path) -> None:
+    from analyses.modularity_curve import SMOKE, main
+
+    table = main(**{**SMOKE, "repeats": 1}, out=tmp_path / "study")
+    folder = DynamicGraphDataset(tmp_path / "study")
+    assert [one.layer for one in folder] == list(table.layer)
+    assert [float(modularity(one)) for one in folder] == pytest.approx(table.modularity.tolist())
+    graphs.save(tmp_path / "mine.safetensors")
+    features = torch.rand(80, 5)
+    assert torch.equal(DynamicGraphDataset(tmp_path / "mine.safetensors", x=features)[3].x, features)
+    with pytest.raises(FileNotFoundError):
+        DynamicGraphDataset(tmp_path / "nothing.safetensors")
+
+
+def test_loaders_and_transforms_work_on_it(graphs: DynamicGraph) -> None:
+    dataset = DynamicGraphDataset(graphs, x=torch.rand(80, 6), transform=Compose([ToUndirected(), NormalizeFeatures()]))
+    (batch,) = DataLoader(dataset, batch_size=len(dataset))
+    assert batch.num_graphs == len(dataset)
+    assert batch.layer == list(graphs)
+    torch.testing.assert_close(modularity(batch), torch.stack([modularity(graph) for graph in graphs.values()]))
+    torch.testing.assert_close(batch.x.sum(1), torch.ones(len(batch.x)))
+
+
+def test_to_networkx_keeps_weights_and_labels(graphs: DynamicGraph) -> None:
+    import networkx as nx
+
+    one = DynamicGraphDataset(graphs)[-1]
+    graph = to_networkx(one, node_attrs=["y"], edge_attrs=["edge_weight"], to_undirected=True)
+    labels = nx.get_node_attributes(graph, "y")
+    classes = [{node for node in graph if labels[node] == label} for label in range(10)]
+    q = nx.community.modularity(graph, classes, weight="edge_weight")
+    assert q == pytest.approx(float(modularity(one)), abs=1e-6)
+
+
+def test_the_transform_makes_the_graph_of_the_features(graphs: DynamicGraph) -> None:
+    graph = next(iter(graphs.values()))
+    data = ModularityGraph(k=3)(Data(x=graph.x, y=graph.y))
+    assert torch.equal(data.edge_index, graph.edge_index)
+    assert torch.equal(data.edge_weight, graph.edge_weight)
+    assert repr(ModularityGraph(k=5)) == "ModularityGraph(k=5, graph=knn_graph)"
+    before = Data(x=graph.x)
+    ModularityGraph()(before)
+    assert before.edge_index is None  # a transform works on a shallow copy
+    with pytest.raises(ValueError, match="the graph is made of the features x, and the Data has none"):
+        ModularityGraph()(Data(y=graph.y))
