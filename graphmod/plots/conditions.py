@@ -33,7 +33,8 @@ def plot_conditions(
 
     names = list(dict.fromkeys([*curves.condition, *(published or {})]))
     others = [name for name in names if name != "clean"]
-    colors = dict(zip(others, sns.color_palette("husl", len(others)), strict=True)) | {"clean": (0, 0, 0)}
+    palette = sns.color_palette("tab10" if len(others) <= 10 else "husl", len(others))
+    colors = dict(zip(others, palette, strict=True)) | {"clean": (0, 0, 0)}
     num_layers = int(curves.depth.max())
     axes = new_axes(width_of(num_layers) + (4.5 if published else 0) + 1.5, 4.5, 1, 2 if published else 1)
     ax = axes[0]
