@@ -61,7 +61,9 @@ def by_batch(
             if normalize is None:
                 found = attack(model, x, y)
             else:
-                found = attack(model, normalize(x), y) * normalize.std + normalize.mean
+                z = normalize(x)
+                moved = attack(model, z, y)
+                found = torch.where(moved == z, x, moved * normalize.std + normalize.mean)  # no rounding elsewhere
             done.append(found.detach().clamp(0, 1).to(images))
     return torch.cat(done)
 
