@@ -31,7 +31,7 @@ def noise(
         images: Floating `[N, C, H, W]` in [0, 1].
         labels: Integers `[N]`, the true classes.
         eps: ε, one number or one for each image `[N]`: the largest change of a pixel (uniform), or the L2 norm of the
-            change after clipping (gaussian).
+            change after clipping (gaussian); an image that cannot go so far in [0, 1] goes as far as it can.
         distribution: Of the noise.
         batch_size: Images at a time.
         seed: Seed of the noise; an image's own does not depend on the other images.
@@ -42,7 +42,7 @@ def noise(
 
     Raises:
         TypeError: If images are not floating, or labels not integers.
-        ValueError: If images are outside [0, 1], labels do not fit, or eps is negative or cannot be reached.
+        ValueError: If images are outside [0, 1], labels do not fit, or eps is out of range.
 
     Example:
         >>> x = torch.full((1, 3, 4, 4), 0.5)
@@ -73,10 +73,8 @@ def noise(
 
 def _reach(x: Tensor, n: Tensor, radius: Tensor) -> Tensor:
     """Goes along n until the clipped change has the norm, by bisection: the norm rises with the way."""
+    radius = torch.minimum(radius, 0.999 * norms(torch.where(n > 0, 1 - x, x)))  # as far as [0, 1] lets it go
     low, high = torch.zeros_like(radius), radius / norms(n)
-    room = norms(torch.where(n > 0, 1 - x, x).clamp(min=0))
-    if bool((radius > room).any()):
-        raise ValueError(f"eps must be at most {room[radius > room].min():.3g} for some image to stay in [0, 1]")
     while bool((short := norms((x + high * n).clamp(0, 1) - x) < radius).any()):
         high = torch.where(short, 2 * high, high)
     for _ in range(50):
