@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from graphmod._family import members
 from graphmod.attacks import find_attack
-from graphmod.attacks._inputs import generators
+from graphmod.attacks._inputs import generators, within
 from graphmod.attacks.clip_only import clip_only
 from graphmod.attacks.cw import cw
 from graphmod.attacks.fgsm import fgsm
@@ -204,6 +204,20 @@ def test_the_ball_holds_to_the_last_bit(eps: float, norm: str, seed: int, steps:
         assert float(size) <= eps
         assert found.min() >= 0
         assert found.max() <= 1
+
+
+@pytest.mark.parametrize("level", range(0, 256, 5))
+def test_the_ball_holds_for_grey_levels(level: int) -> None:
+    """x − ε is 0, or nearly, for a pixel of the same number of grey levels: the next number is then 1e-45 away."""
+    x = torch.arange(256.0).view(1, 1, 16, 16) / 255
+    eps = max(level, 1) / 255
+    for sign in (-1, 1):
+        found = within((x + sign * eps).clamp(0, 1), x, eps, "linf")
+        assert float((found.double() - x.double()).abs().max()) <= eps
+        torch.testing.assert_close(found, (x + sign * eps).clamp(0, 1), rtol=0, atol=1e-7)
+    for far in (1.0, 1 + 1e-6, 3.0):
+        found = within(x + far * eps * torch.eye(16) / 4, x, eps, "l2")
+        assert float((found.double() - x.double()).norm()) <= eps
 
 
 @pytest.mark.parametrize("norm", ["linf", "l2"])

@@ -101,11 +101,16 @@ def generators(images: Tensor, seed: int) -> list[torch.Generator]:
 
 
 def within(found: Tensor, x: Tensor, eps: float | Tensor, norm: str) -> Tensor:
-    """Moves images towards the originals by the last bits in which rounding has left the ball of radius eps."""
-    far = _distance(found, x, norm) > eps
-    while far.any():
-        found = torch.where(far, torch.nextafter(found, x), found)
-        far = _distance(found, x, norm) > eps
+    """Puts images back into the ball of radius eps around the originals where rounding has left it, to the last bit."""
+    exact = x.double()
+    if norm == "linf":
+        low, high = ((exact + sign * eps).to(x.dtype) for sign in (-1, 1))  # rounded, so that they may be a bit outside
+        low = torch.where(low.double() < exact - eps, torch.nextafter(low, x), low)
+        high = torch.where(high.double() > exact + eps, torch.nextafter(high, x), high)
+        return torch.minimum(torch.maximum(found, low), high)
+    change, less = found - x, 1e-7
+    while bool((far := norms(found.double() - exact) > eps).any()):
+        found, less = torch.where(far, x + (1 - less) * change, found), 2 * less
     return found
 
 
@@ -159,11 +164,6 @@ def normalization(model: nn.Module) -> Normalize:
     raise ValueError(
         "the model has no graphmod.models.Normalize layer; what was published was done to normalised images"
     )
-
-
-def _distance(found: Tensor, x: Tensor, norm: str) -> Tensor:
-    difference = found.double() - x.double()
-    return difference.abs() if norm == "linf" else norms(difference)
 
 
 @contextmanager

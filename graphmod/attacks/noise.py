@@ -59,14 +59,14 @@ def noise(
     parts = iter(sizes.split(max(batch_size, 1)))
 
     def attack(_model: Model, x: Tensor, _y: Tensor) -> Tensor:
-        radius = next(parts).to(x).view(-1, 1, 1, 1)
+        radius = next(parts).to(x.device).view(-1, 1, 1, 1)
         sources = generators(x, seed)
         if distribution == "uniform":
             u = torch.stack([2 * torch.rand(x.shape[1:], generator=one) - 1 for one in sources]).to(x)
-            found = (x + radius * u).clamp(0, 1)
+            found = (x + radius.to(x) * u).clamp(0, 1)
             return within(found, x, radius, "linf")
         n = torch.stack([torch.randn(x.shape[1:], generator=one) for one in sources]).to(x)
-        return _reach(x, n, radius)
+        return _reach(x, n, radius.to(x))
 
     return by_batch("noise", attack, model, images, labels, batch_size, None, progress)
 
