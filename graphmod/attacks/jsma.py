@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from ._inputs import Compat, Model, by_batch, check_images, check_targets, gradient
+from ._inputs import Compat, Model, by_batch, check_images, check_targets
 
 
 def jsma(
@@ -73,6 +73,10 @@ def jsma(
                 t = model(x).scatter(1, y[:, None], -torch.inf).argmax(1)
         else:
             t = next(aims).to(x.device)
+            with torch.no_grad():
+                number = model(x[:1]).shape[1]
+            if t.min() < 0 or t.max() >= number:
+                raise ValueError(f"targets must be in 0 … {number - 1}; got {int(t.min())} to {int(t.max())}")
         return _towards(model, x, t, theta, math.ceil(x[0].numel() * gamma / 2))
 
     return by_batch("jsma", attack, model, images, labels, batch_size, compat, progress)
@@ -81,8 +85,9 @@ def jsma(
 def best_pair(u: Tensor, v: Tensor, free: Tensor) -> tuple[Tensor, Tensor]:
     """Finds two features that maximise (u_p + u_q) (v_p + v_q) where both sums are above 0.
 
-    A feature that two others surpass in both u and v is in no better pair than one of these, so that it can be left
-    out. By falling u, a feature stays if its v is not below the second largest before it: of thousands, a few dozen.
+    A feature that two others reach in both u and v is in no better pair than one of these, so that it can be left out.
+    By falling u, a feature stays if its v is above the second largest before it: of thousands, a few dozen; of features
+    that are all alike, two.
 
     Args:
         u: Floating `[N, D]`.
@@ -104,7 +109,7 @@ def best_pair(u: Tensor, v: Tensor, free: Tensor) -> tuple[Tensor, Tensor]:
     before = torch.cat([torch.full_like(along[:, :1], low), largest[:, :-1]], dim=1)
     second = torch.minimum(along, before).cummax(dim=1).values
     second = torch.cat([torch.full_like(along[:, :1], low), second[:, :-1]], dim=1)
-    stays = (along >= second) & free.gather(1, order)
+    stays = (along > second) & free.gather(1, order)
     number = max(int(stays.sum(1).max()), 2)
     place = stays.to(torch.uint8).topk(min(number, stays.shape[1]), dim=1).indices
     few, some = order.gather(1, place), stays.gather(1, place)
@@ -123,16 +128,19 @@ def _towards(model: Model, x: Tensor, t: Tensor, theta: float, steps: int) -> Te
     found, rows = x.clone(), torch.arange(len(x), device=x.device)
     free = (x < 0.99 if theta > 0 else x > 0.01).flatten(1)
     for _ in range(steps):
-        with torch.no_grad():
-            rows = rows[model(found[rows]).argmax(1) != t[rows]]
+        now = found[rows].requires_grad_()
+        logits = model(now)  # one forward pass says who has arrived, and gives both gradients
+        going = logits.argmax(1) != t[rows]
+        if not going.any():
+            break
+        (alpha,) = torch.autograd.grad(logits.gather(1, t[rows, None]).sum(), now, retain_graph=True)
+        (total,) = torch.autograd.grad(logits.sum(), now)
+        alpha, total, sign = alpha.flatten(1)[going], total.flatten(1)[going], 1 if theta > 0 else -1
+        rows = rows[going]
+        pair, there = best_pair(sign * alpha, sign * (alpha - total), free[rows])
+        rows, pair = rows[there], pair[there]
         if not len(rows):
             break
-        now, aim = found[rows], t[rows, None]
-        alpha = gradient(lambda z, aim=aim: model(z).gather(1, aim), now).flatten(1)  # type: ignore[misc]
-        beta = gradient(lambda z: model(z).sum(1), now).flatten(1) - alpha
-        sign = 1 if theta > 0 else -1
-        pair, there = best_pair(sign * alpha, -sign * beta, free[rows])
-        rows, pair = rows[there], pair[there]
         flat = found[rows].flatten(1)
         flat.scatter_(1, pair, (flat.gather(1, pair) + theta).clamp(0, 1))
         found[rows] = flat.view(-1, *x.shape[1:])

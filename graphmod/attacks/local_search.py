@@ -88,26 +88,24 @@ def local_search(
             slot = (luck >= 0).nonzero(as_tuple=True)
             which, pixel = rows[slot[0]], place[slot]
             extreme = (0.5 + p * (start - 0.5).sign()).clamp(0, 1)
-            score, wins = _tried(model, start, extreme, which, pixel, y, x.shape)
-            won = _with_pixel(start, extreme, which[wins], pixel[wins])
+            score, wins, far = _tried(model, clean, start, extreme, which, pixel, y, x.shape)
+            damage, distance = (torch.full(luck.shape, torch.inf, dtype=x.dtype, device=x.device) for _ in range(2))
+            damage[slot], distance[slot] = score, far.where(wins, torch.inf)
+            least, first = distance.min(1)  # one candidate an image, though several may be as near
+            won = least.isfinite()
+            result[rows[won]] = _with_pixel(start, extreme, rows[won], place[won, first[won]])
 
-            damage = torch.full(luck.shape, torch.inf, dtype=x.dtype, device=x.device)
-            damage[slot] = score
             best = damage.topk(min(t, damage.shape[1]), dim=1, largest=False)
             chosen = torch.zeros_like(near).scatter(1, place.gather(1, best.indices), best.values.isfinite())
             moved = r * (start[rows] - 0.5)
             moved = 0.5 + torch.where(moved > 0.5, moved - 1, torch.where(moved < -0.5, moved + 1, moved))
             start = start.index_copy(0, rows, torch.where(chosen[:, None], moved, start[rows]))
-            ends = rows[fooled(model, start[rows].clamp(0, 1).view(-1, *x.shape[1:]), y[rows])]
+            changed = start[rows].clamp(0, 1)
+            ends = fooled(model, changed.view(-1, *x.shape[1:]), y[rows])
+            nearer = ends & ((changed - clean[rows]).square().sum((1, 2)) < least)
+            result[rows[nearer]] = changed[nearer]
 
-            found, of = torch.cat([won, start[ends].clamp(0, 1)]), torch.cat([which[wins], ends])
-            distance = (found - clean[of]).square().sum((1, 2))
-            least = torch.full((len(x),), torch.inf, dtype=x.dtype, device=x.device)
-            least.scatter_reduce_(0, of, distance, "amin")
-            nearest = distance == least[of]
-            result[of[nearest]] = found[nearest]
-
-            goes_on = least[rows].isinf()
+            goes_on = ~(won | ends)
             square = F.max_pool2d(chosen.to(x.dtype).view(-1, 1, height, width), 2 * d + 1, stride=1, padding=d)
             rows, near, number = rows[goes_on], square.flatten(1)[goes_on] > 0, seeds
             start = clean if compat else start
@@ -119,16 +117,25 @@ def local_search(
 
 
 def _tried(
-    model: Model, start: Tensor, extreme: Tensor, which: Tensor, pixel: Tensor, y: Tensor, shape: torch.Size
-) -> tuple[Tensor, Tensor]:
-    """The probability of the true class of images with one pixel changed, and whether they fool the network."""
-    scores, wins = [], []
+    model: Model,
+    clean: Tensor,
+    start: Tensor,
+    extreme: Tensor,
+    which: Tensor,
+    pixel: Tensor,
+    y: Tensor,
+    shape: torch.Size,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Of images with one pixel changed: the true class's probability, whether they fool, the squared distance."""
+    scores, wins, far = [], [], []
     with torch.no_grad():
         for i, j in zip(which.split(CHUNK), pixel.split(CHUNK), strict=True):
-            logits = model(_with_pixel(start, extreme, i, j).view(-1, *shape[1:]))
+            images = _with_pixel(start, extreme, i, j)
+            logits = model(images.view(-1, *shape[1:]))
             scores.append(logits.softmax(1).gather(1, y[i, None]).squeeze(1))
             wins.append(logits.argmax(1) != y[i])
-    return torch.cat(scores), torch.cat(wins)
+            far.append((images - clean[i]).square().sum((1, 2)))
+    return torch.cat(scores), torch.cat(wins), torch.cat(far)
 
 
 def _with_pixel(start: Tensor, extreme: Tensor, which: Tensor, pixel: Tensor) -> Tensor:

@@ -90,11 +90,11 @@ def _by_evolution(
 ) -> Tensor:
     n, c, height, width = x.shape
     sources, rows = generators(x, seed), torch.arange(n, device=x.device)
-    size = torch.tensor([height, width], dtype=x.dtype, device=x.device)
+    size = torch.tensor([height, width], device=x.device)
 
     def drawn(kind: str, *shape: int) -> Tensor:
         draw = torch.rand if kind == "uniform" else torch.randn
-        return torch.stack([draw(shape, generator=sources[i]) for i in rows.tolist()]).to(x)
+        return torch.stack([draw(shape, generator=sources[i]) for i in rows.tolist()]).to(x.device)
 
     def inside(candidates: Tensor) -> Tensor:
         place = torch.minimum(candidates[..., :2].clamp(min=0), size - 0.5)
@@ -142,7 +142,7 @@ def _changed(x: Tensor, candidates: Tensor) -> Tensor:
     found, order = x.clone(), torch.arange(len(x), device=x.device)
     for pixel in candidates.unbind(1):
         row, column = pixel[:, 0].long(), pixel[:, 1].long()
-        found[order, :, row, column] = pixel[:, 2:]
+        found[order, :, row, column] = pixel[:, 2:].to(x.dtype)
     return found
 
 
