@@ -49,7 +49,7 @@ def main(
     """Runs the study and returns its table, a row for each pair of layers.
 
     Args:
-        model: digits, resnet20 (32, 44, 56, 110; 18, 34, 50, 101, 152), vgg11 (13, 16, 19), or torchvision:NAME.
+        model: digits, resnet20 (32, 44, 56, 110; 18, 34, 50, 101, 152), vgg11 (13, 16, 19), torchvision:, timm:NAME.
         weights: A file, or those that come with the model, or none for random ones.
         other: A second network, to be compared with the first one layer by layer.
         other_weights: Its weights, likewise.

@@ -3,9 +3,8 @@ r"""Modularity curve: how far a network has pulled the classes apart at each lay
 Claim (Lu et al. 2022): the modularity Q of the class labels, on the k-nearest-neighbour graph of each layer's
 activations, rises with depth as the network separates the classes, and stays level or falls where layers add nothing.
 
-    python -m analyses.modularity_curve
-    python -m analyses.modularity_curve --model resnet56 --weights resnet56.pt --dataset folder:cifar10 \
-        --order file --num-samples 500 --repeats 2 --published ResNet18,ResNet152
+    python -m analyses.modularity_curve --model resnet56 --weights resnet56.pt --dataset folder:cifar10 --order file
+    python -m analyses.modularity_curve --model timm:vit_tiny_patch16_224 --dataset folder:flowers --pool cls
 """
 
 from pathlib import Path
@@ -37,6 +36,7 @@ def main(
     download: bool = False,
     image_size: int | None = None,
     layers: tuple[str, ...] = ("blocks",),
+    pool: Literal["flatten", "mean", "cls", "last"] = "flatten",
     graph: str = "knn",
     k: int = 3,
     num_samples: int = 200,
@@ -53,7 +53,7 @@ def main(
     """Runs the study and returns its table.
 
     Args:
-        model: digits, resnet20 (32, 44, 56, 110; 18, 34, 50, 101, 152), vgg11 (13, 16, 19), or torchvision:NAME.
+        model: digits, resnet20 (32, 44, 56, 110; 18, 34, 50, 101, 152), vgg11 (13, 16, 19), torchvision:, timm:NAME.
         weights: A file, or those that come with the model, or none for random ones.
         num_classes: Outputs of the model; the classes of the data if none.
         dataset: digits, folder:PATH, torchvision:NAME or npz:PATH.
@@ -61,6 +61,7 @@ def main(
         download: Lets torchvision download its data set into the folder datasets.
         image_size: Scales and crops images to this size.
         layers: Names, globs, blocks or all.
+        pool: Of each layer everything, its mean over tokens or pixels, or its first or last token.
         graph: Rule of the graph, a file of graphmod/graphs.
         k: Neighbours of each sample.
         num_samples: Samples of one graph.
@@ -89,7 +90,7 @@ def main(
             graphs[name] = [
                 dynamic_graph(
                     network, samples.images[rows], samples.labels[rows], layers,
-                    graph=find_graph(graph), k=k, batch_size=batch_size, title=f"{name} {i + 1}/{repeats}",
+                    graph=find_graph(graph), k=k, batch_size=batch_size, pool=pool, title=f"{name} {i + 1}/{repeats}",
                 )
                 for i, rows in enumerate(draws)
             ]  # fmt: skip
@@ -99,10 +100,9 @@ def main(
         curves = {name: summarize(values) for name, values in measured.items()}
         curve = curves.pop(model)
 
-        write_table(folder / "table.csv", curve)
-        write_table(folder / "repeats.csv", measured[model])
-        for name, other in curves.items():
-            write_table(folder / f"beside/{name}.csv", other)
+        tables = {"table": curve, "repeats": measured[model], **{f"beside/{name}": one for name, one in curves.items()}}
+        for name, table in tables.items():
+            write_table(folder / f"{name}.csv", table)
         if beside := curves | references:
             write_table(folder / "agreement.csv", compare_curves(curve, beside))
         write_figure(folder / "figure.png", plot_curve(curve, label=model, beside=beside))

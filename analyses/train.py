@@ -46,7 +46,7 @@ def main(
     """Runs the training and returns its table, an epoch a row.
 
     Args:
-        model: digits, resnet20 (32, 44, 56, 110; 18, 34, 50, 101, 152), vgg11 (13, 16, 19), or torchvision:NAME.
+        model: digits, resnet20 (32, 44, 56, 110; 18, 34, 50, 101, 152), vgg11 (13, 16, 19), torchvision:, timm:NAME.
         dataset: digits, folder:PATH, torchvision:NAME or npz:PATH, with the splits train and test.
         download: Lets torchvision download its data set into the folder datasets.
         image_size: Scales and crops images to this size.

@@ -10,12 +10,14 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import fields, is_dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch_geometric.data import Data
 
 _OPEN: ContextVar[Path | None] = ContextVar("finished work", default=None)
 _MACHINERY = set(vars(nn.Module())) - {"_parameters", "_buffers", "_modules"}
@@ -103,6 +105,10 @@ def _feed(digest: "hashlib.blake2b", value: Any) -> None:
             if any(hooks for name, hooks in vars(value).items() if name.endswith("_hooks")):
                 raise _UnknownError
             _feed(digest, own)
+        case Data():
+            _feed(digest, value.to_dict())
+        case _ if is_dataclass(value) and not isinstance(value, type):
+            _feed(digest, [getattr(value, field.name) for field in fields(value)])
         case Mapping():
             for key, entry in value.items():
                 _feed(digest, (key, entry))

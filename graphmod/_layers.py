@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import nn
+from torch._dynamo import OptimizedModule
 from torch.nn.modules.conv import _ConvNd
+from torch.nn.parallel import DistributedDataParallel
 
 from ._names import unknown
 
@@ -24,8 +26,12 @@ def layer_names(model: nn.Module, pattern: str | Sequence[str] = "blocks") -> li
             - `"all"`: every module without children;
             - `"blocks"`: the points that the network's designers would name. A model may state its own in an
               attribute `LAYERS` (a sequence of patterns; the models of graphmod do). Otherwise these are the first
-              convolution and the repeated blocks of a `Sequential` or `ModuleList` (residual networks, transformers);
-              where nothing repeats, every convolution (VGG, AlexNet); without convolutions, every linear layer.
+              convolution and the blocks of each container in which a kind of block repeats (residual networks,
+              transformers, graph networks), a module with three blocks of a kind counting as one (GoogLeNet); where
+              nothing repeats, every convolution (VGG, AlexNet), or else every linear layer, or else every recurrent
+              one. Of a T5 or another network of several stacks these are the blocks of all of them.
+
+            Compiled, `DataParallel` and `DistributedDataParallel` networks have the names of the network inside.
 
     Returns:
         Names, none twice.
@@ -41,7 +47,7 @@ def layer_names(model: nn.Module, pattern: str | Sequence[str] = "blocks") -> li
     """
     if not isinstance(model, nn.Module):
         raise TypeError(f"model must be a torch.nn.Module; got {type(model).__name__}")
-    modules = dict(model.named_modules())
+    modules = dict(unwrapped(model).named_modules())
     patterns = [pattern] if isinstance(pattern, str) else list(pattern)
     chosen: set[str] = set()
     for one in patterns:
@@ -77,27 +83,53 @@ def _blocks(modules: Mapping[str, nn.Module]) -> list[str]:
     if blocks:
         inside = tuple(f"{name}." for name in blocks)
         return [name for name in convolutions[:1] if not name.startswith(inside)] + blocks
-    return convolutions or [name for name, module in modules.items() if isinstance(module, nn.Linear)]
+    linear = [name for name, module in modules.items() if isinstance(module, nn.Linear)]
+    return convolutions or linear or [name for name, module in modules.items() if isinstance(module, nn.RNNBase)]
 
 
 def _repeated_blocks(modules: Mapping[str, nn.Module]) -> list[str]:
-    """The outermost composite elements of containers, if their class occurs there more than once."""
-    elements = {
-        name: module
-        for name, module in modules.items()
-        if name
-        and _has_children(module)
-        and not _is_container(module)
-        and _is_container(modules[name.rpartition(".")[0]])
+    """The outermost composite elements of containers in which the class of one occurs more than once."""
+    elements: dict[str, list[str]] = {}  # by their outermost container
+    for name, module in modules.items():
+        norm = re.search(r"^(?!.*Conv).*Norm", type(module).__name__)  # timm's holds its activation
+        if name and _has_children(module) and not _is_container(module) and not norm:
+            parent = name.rpartition(".")[0]
+            if _is_container(modules[parent]) or _holds_many(modules[parent]):
+                while parent and _is_container(modules[parent.rpartition(".")[0]]):
+                    parent = parent.rpartition(".")[0]
+                elements.setdefault(parent, []).append(name)
+    count = Counter(type(modules[name]) for names in elements.values() for name in names)
+    repeated = {
+        name for names in elements.values() if any(count[type(modules[name])] > 1 for name in names) for name in names
     }
-    count = Counter(type(module) for module in elements.values())
-    repeated = [name for name, module in elements.items() if count[type(module)] > 1]
-    return [name for name in repeated if not any(name.startswith(f"{other}.") for other in repeated)]
+    return [
+        name for name in modules if name in repeated and not any(name.startswith(f"{other}.") for other in repeated)
+    ]
+
+
+def unwrapped(model: nn.Module) -> nn.Module:
+    """Returns the network inside what `torch.compile`, `DataParallel` and `DistributedDataParallel` wrap around it.
+
+    Example:
+        >>> unwrapped(nn.DataParallel(nn.ReLU()))
+        ReLU()
+    """
+    while isinstance(model, nn.DataParallel | DistributedDataParallel | OptimizedModule):
+        inner = model._orig_mod if isinstance(model, OptimizedModule) else model.module
+        assert isinstance(inner, nn.Module)
+        model = inner
+    return model
 
 
 def _is_container(module: nn.Module) -> bool:
     plain = type(module) in (nn.Sequential, nn.ModuleList, nn.ModuleDict)
     return plain or type(module).__name__.endswith("Stage")  # a stage of blocks, as timm and transformers name it
+
+
+def _holds_many(module: nn.Module) -> bool:
+    """Whether three composite children are of one class, other than containers."""
+    kinds = Counter(type(child) for child in module.children() if _has_children(child) and not _is_container(child))
+    return max(kinds.values(), default=0) > 2
 
 
 def _has_children(module: nn.Module) -> bool:

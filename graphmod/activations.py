@@ -14,7 +14,10 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from ._layers import layer_names as layer_names
+from ._layers import unwrapped
 from ._names import nearest
+from .inputs import Graphs, Inputs, Named, forward, one_row_each
+from .pooling import Pool, check_pool, pool_rows, token_mask
 from .samples import batches
 
 
@@ -24,25 +27,28 @@ def layer_activations(
     layers: str | Sequence[str] = "blocks",
     *,
     batch_size: int = 256,
-    transform: Callable[[Tensor], Tensor] | None = None,
+    pool: Pool = "flatten",
     device: torch.device | str | None = None,
     title: str = "",
     progress: bool = True,
 ) -> dict[str, Tensor]:
-    """Runs samples through a model and records what the layers give, each sample's output flattened to one row.
+    """Runs samples through a model and records what the layers give, one row a sample.
 
-    The model runs in evaluation mode, without gradients, on the device where its parameters are. Its mode is put back
-    and every hook removed, also when an error ends the run. Each output is copied at the moment it is made, so that a
-    later in-place operation does not change it. Of a tuple the first tensor is taken, of a dict or a Hugging Face
-    output `last_hidden_state`, or else its first tensor.
+    The model runs in evaluation mode, without gradients, uncompiled, on the device and with the floating type of its
+    parameters. Its mode is put back and every hook removed, also when an error ends the run. Each output is copied at
+    the moment it is made, so that a later in-place operation does not change it. Of a tuple the first tensor is taken,
+    of a dict or a Hugging Face output `last_hidden_state`, or else its first tensor.
 
     Args:
         model: Any module whose forward takes one batch of samples.
-        samples: Tensor `[N, ...]`, a map-style data set, or anything that yields batches `x` or `(x, y)`, such as a
-            `torch.utils.data.DataLoader`.
-        layers: Names or patterns as in `layer_names`.
+        samples: A tensor, tensors by name, a data set, a graph, or anything that yields batches, see
+            `graphmod.samples.batches`.
+        layers: Names or patterns as in `layer_names`. Of what a pattern selects, layers that never run are left out. A
+            layer that runs several times in a forward pass, such as a shared ReLU or a recurrent cell, is as many
+            layers: `relu@1`, `relu@2`, ...; each of them may be asked for.
         batch_size: Samples in one forward pass, where `samples` does not come in batches.
-        transform: Applied to a layer's output `[B, ...]` before it is flattened, such as a pooling.
+        pool: How a layer's output `[B, ...]` becomes a row: `"flatten"`, `"mean"`, `"cls"`, `"last"` or a function,
+            see `graphmod.pooling.pool_rows`. Padding that an `attention_mask` tells of is left out.
         device: Where the activations are kept; where they were made if None.
         title: What the progress bar begins with.
         progress: Shows a progress bar on a terminal.
@@ -51,57 +57,62 @@ def layer_activations(
         For each layer, in the order in which they run, a tensor `[N, D]` of the type that the layer gave.
 
     Raises:
-        ValueError: If a layer does not exist, never runs, runs more than once in one forward pass, or gives something
-            whose first dimension is not the samples; if there are no samples.
-        TypeError: If a layer gives no tensor.
+        ValueError: If a layer does not exist, never runs, runs more often for one batch than for another, or gives
+            something whose first dimension is not the samples; if there are no samples; if there is no such pooling.
+        TypeError: If a layer gives no tensor; if the samples are not what the model takes.
 
     Example:
         >>> model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))
         >>> {name: tuple(x.shape) for name, x in layer_activations(model, torch.rand(5, 4), "all").items()}
         {'0': (5, 8), '1': (5, 8), '2': (5, 2)}
     """
-    names = layer_names(model, layers)
-    rows: dict[str, list[Tensor]] = {}
+    check_pool(pool)
+    model = unwrapped(model)
+    calls = _calls(model, layers)
+    rows: dict[tuple[str, int], list[Tensor]] = {}
     runs: Counter[str] = Counter()
-    num_samples = 0
+    seen: list[Counter[str]] = []
+    x: Any = None
 
     def record(name: str) -> Callable[[nn.Module, Any, Any], None]:
         def hook(_module: nn.Module, _inputs: Any, output: Any) -> None:
             runs[name] += 1
-            if runs[name] == 1:
-                copy = _rows(name, output, num_samples, transform).to(device=device, copy=True)
-                rows.setdefault(name, []).append(copy)
+            if (wanted := calls[name]) is None or runs[name] in wanted:
+                row = _rows(name, output, x, pool).to(device=device, copy=True)
+                rows.setdefault((name, runs[name]), []).append(row)
 
         return hook
 
-    total = -(-len(samples) // max(batch_size, 1)) if isinstance(samples, Tensor) else None
-    home = next(model.parameters(), torch.empty(0)).device
-    with torch.no_grad(), evaluation(model), _hooks(model, {name: record(name) for name in names}):
+    sized = isinstance(samples, Tensor | Named | Graphs)
+    total = -(-len(samples) // max(batch_size, 1)) if sized else None
+    hooks = {name: record(name) for name in calls}
+    with torch.no_grad(), evaluation(model), torch.compiler.set_stance("force_eager"), _hooks(model, hooks):
         source, shown = batches(samples, batch_size), not progress or None  # None: on a terminal only
         for x, _ in tqdm(source, f"{title} forward".strip(), total, leave=False, unit="batch", disable=shown):
             runs.clear()
-            num_samples = len(x)
-            model(x.to(home))
-            _check_runs(model, names, runs)
-    return {name: torch.cat(rows.pop(name)) for name in list(rows)}
+            forward(model, x)
+            seen.append(runs.copy())
+    _check_runs(model, layers, calls, seen)
+    often = {name: calls[name] is not None or max(one[name] for one in seen) > 1 for name in calls}
+    return {f"{name}@{call}" if often[name] else name: torch.cat(rows.pop((name, call))) for name, call in list(rows)}
 
 
 def layer_groups(
     model: nn.Module,
-    samples: Tensor,
+    samples: Inputs,
     layers: str | Sequence[str] = "blocks",
     *,
     max_memory: int | str = "2GB",
-    transform: Callable[[Tensor], Tensor] | None = None,
+    pool: Pool = "flatten",
 ) -> list[list[str]]:
     """Splits layers into groups whose activations fit into memory together; two samples are run to learn their sizes.
 
     Args:
         model: Any module.
-        samples: Tensor `[N, ...]`.
-        layers: Names or patterns as in `layer_names`.
+        samples: Tensor `[N, ...]`, or one of `graphmod.inputs`.
+        layers: Names or patterns as in `layer_activations`.
         max_memory: Size of a group's activations, in bytes or as `"500MB"`, `"2GB"`. A larger layer is a group.
-        transform: As in `layer_activations`.
+        pool: As in `layer_activations`.
 
     Returns:
         Names in the order in which the layers run.
@@ -116,7 +127,7 @@ def layer_groups(
     """
     free = limit = num_bytes(max_memory)
     groups: list[list[str]] = [[]]
-    for name, rows in layer_activations(model, samples[:2], layers, transform=transform, progress=False).items():
+    for name, rows in layer_activations(model, samples[:2], layers, pool=pool, progress=False).items():
         size = rows[0].nbytes * len(samples)
         if size > free and groups[-1]:
             groups.append([])
@@ -137,28 +148,53 @@ def first_tensor(output: Any) -> Tensor | None:
     return None
 
 
-def _rows(name: str, output: Any, num_samples: int, transform: Callable[[Tensor], Tensor] | None) -> Tensor:
+def _rows(name: str, output: Any, samples: Any, pool: Pool) -> Tensor:
     x = first_tensor(output)
     if x is None:
         raise TypeError(f"layer {name!r} gives {type(output).__name__}, which holds no tensor; name a layer inside it")
-    x = transform(x) if transform else x
-    if x.dim() == 0 or len(x) != num_samples:
+    x = x.detach()
+    if x.dim():
+        x = pool_rows(one_row_each(samples, x), pool, token_mask(samples))
+    if x.dim() == 0 or len(x) != len(samples):
         raise ValueError(
-            f"layer {name!r} gives shape {list(x.shape)} for {num_samples} samples; the first dimension must be "
-            "the samples: pass a transform that brings them to the front"
+            f"layer {name!r} gives shape {list(x.shape)} for {len(samples)} samples; the first dimension must be "
+            "the samples: pass a function as pool that brings them to the front"
         )
-    return x.detach().reshape(num_samples, -1)
+    return x
 
 
-def _check_runs(model: nn.Module, names: Sequence[str], runs: Counter[str]) -> None:
-    for name in names:
-        if runs[name] == 1:
-            continue
-        said = "never runs" if runs[name] == 0 else f"runs {runs[name]} times"
-        others = (other for other, _ in model.named_modules() if other not in ("", name))
-        raise ValueError(
-            f"layer {name!r} {said} in one forward pass; name a layer that runs once: {nearest(name, others)}"
-        )
+def _calls(model: nn.Module, layers: str | Sequence[str]) -> dict[str, set[int] | None]:
+    """Which of its calls in a forward pass each layer is recorded at; None for all of them."""
+    calls: dict[str, set[int] | None] = {}
+    for pattern in [layers] if isinstance(layers, str) else layers:
+        found = re.fullmatch(r"(.+)@(\d+)", pattern)
+        for name in layer_names(model, found[1] if found else pattern):
+            known = calls.get(name, set())
+            calls[name] = known | {int(found[2])} if found and known is not None else None
+    return calls
+
+
+def _check_runs(
+    model: nn.Module,
+    layers: str | Sequence[str],
+    calls: Mapping[str, set[int] | None],
+    seen: Sequence[Counter[str]],
+) -> None:
+    exact = {name.partition("@")[0] for name in ([layers] if isinstance(layers, str) else layers)}
+    often = {name: [one[name] for one in seen] for name in calls}
+    idle = [name for name in calls if not any(often[name])]
+    others = [name for name, _ in model.named_modules() if name and name not in idle]
+    for name, wanted in calls.items():
+        least, most = min(often[name]), max(often[name])
+        if name in idle and (name in exact or len(idle) == len(calls)):
+            raise ValueError(f"layer {name!r} never runs in a forward pass; {nearest(name, others)}")
+        if wanted and max(wanted) > least:
+            raise ValueError(f"there is no {name}@{max(wanted)}: the layer runs {least} times in a forward pass")
+        if wanted is None and least < most:
+            raise ValueError(
+                f"layer {name!r} runs {least} times for one batch and {most} times for another; name its calls, "
+                f"{name}@1 and so on"
+            )
 
 
 def num_bytes(size: int | str) -> int:

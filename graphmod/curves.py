@@ -23,8 +23,10 @@ from .activations import layer_activations, layer_groups
 from .graphs._dynamic import DynamicGraph
 from .graphs._topk import check_k
 from .graphs.knn import knn_graph
+from .inputs import num_copies
 from .metrics.modularity import modularity_terms
-from .samples import Order, collect, draw
+from .pooling import Pool
+from .samples import Order, collect, collect_inputs, draw
 from .stored import StoredActivations
 
 Metric = Callable[[Data], Tensor | Mapping[str, Tensor] | Mapping[str, float]]
@@ -40,7 +42,7 @@ def dynamic_graph(
     graph: Callable[..., Data] = knn_graph,
     k: int = 3,
     batch_size: int = 256,
-    transform: Callable[[Tensor], Tensor] | None = None,
+    pool: Pool = "flatten",
     max_memory: int | str = "2GB",
     title: str = "",
     progress: bool = True,
@@ -50,13 +52,13 @@ def dynamic_graph(
 
     Args:
         model: Any module, on any device; graphs are made where the activations are.
-        samples: Tensor `[N, ...]`, a map-style data set, or batches `x` or `(x, y)`, such as a `DataLoader`.
+        samples: A tensor, tensors by name, a data set, a graph, or batches, see `graphmod.samples.batches`.
         labels: Integers `[N]`, at least two classes; those that come with the samples if None.
         layers: Names or patterns as in `layer_names`.
         graph: A function `(x, k, *, y, layer, ...) -> Data`, such as those in `graphmod.graphs`.
         k: Neighbours of each sample.
         batch_size: Samples in one forward pass.
-        transform: As in `layer_activations`.
+        pool: As in `layer_activations`.
         max_memory: How much of the activations may be held at once, as in `layer_groups`; every group of layers beyond
             the first costs one more forward pass.
         title: What the progress bars begin with.
@@ -76,17 +78,16 @@ def dynamic_graph(
         >>> dynamic_graph(nn.Sequential(nn.Linear(4, 8), nn.ReLU()), x, x[:, 0].round().long(), "all")
         DynamicGraph(2 layers, 20 samples, 0 … 1)
     """
-    x, y = collect(samples, labels)
-    copies = len(x) - len(x.flatten(1).unique(dim=0))
-    if copies:
+    x, y = collect_inputs(samples, labels)
+    if copies := num_copies(x):
         warnings.warn(
             f"{copies} of {len(x)} samples are exact copies of others; copies are each other's nearest neighbours and "
             "raise Q: remove them",
             stacklevel=2,
         )
     _check_classes(y, k)
-    groups = layer_groups(model, x, layers, max_memory=max_memory, transform=transform)
-    work, home = Finished("graph", model, x, y, transform, graph, k, graph_options), next(model.parameters(), x).device
+    groups = layer_groups(model, x, layers, max_memory=max_memory, pool=pool)
+    work, home = Finished("graph", model, x, y, pool, graph, k, graph_options), next(model.parameters(), x).device
     graphs: dict[str, Data] = {}
     total, shown = sum(map(len, groups)), not progress or None  # None: on a terminal only
     with tqdm(desc=f"{title} graphs".strip(), total=total, leave=False, unit="layer", disable=shown) as bar:
@@ -97,7 +98,7 @@ def dynamic_graph(
                 {}
                 if not missing
                 else layer_activations(
-                    model, x, missing, batch_size=batch_size, transform=transform, title=title, progress=progress
+                    model, x, missing, batch_size=batch_size, pool=pool, title=title, progress=progress
                 )
             )
             for name in group:
@@ -288,7 +289,7 @@ def modularity_curve(
 
     Args:
         model: Any module.
-        samples: Tensor `[N, ...]`, a map-style data set, or batches `x` or `(x, y)`, such as a `DataLoader`. In file
+        samples: A tensor, tensors by name, a data set, a graph, or batches, see `graphmod.samples.batches`. In file
             order it is read no further than needed.
         labels: Integers `[N]`, at least two classes; those that come with the samples if None.
         layers: Names or patterns as in `layer_names`.
@@ -319,7 +320,7 @@ def modularity_curve(
         `order="file", num_samples=500, repeats=5` on the test images.
     """
     needed = num_samples * repeats if num_samples is not None and order == "file" else None
-    x, y = collect(samples, labels, num_samples=needed)
+    x, y = collect_inputs(samples, labels, num_samples=needed)
     draws = draw(y, num_samples or len(y) // repeats, repeats, order=order, seed=seed)
     graphs = [dynamic_graph(model, x[rows], y[rows], layers, k=k, **options) for rows in draws]
     return summarize(measure(graphs))

@@ -1,21 +1,41 @@
 """Samples, in whatever form they come: batches of them, tensors of them, disjoint draws of them."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
+from torch_geometric.data import Batch, Data
+from torch_geometric.data import Dataset as GraphDataset
+from torch_geometric.loader import DataLoader as GraphLoader
+
+from .inputs import Graphs, Named, Nodes, join
 
 Order = Literal["file", "stratified"]
 
 
-def batches(samples: Any, batch_size: int = 256) -> Iterator[tuple[Tensor, Any]]:
+LABELS = ("labels", "label", "y", "target", "targets")
+"""The names that labels have in batches of named tensors."""
+
+
+def batches(samples: Any, batch_size: int = 256) -> Iterator[tuple[Any, Any]]:
     """Yields batches `(x, y)` of anything that holds samples; y is None where there are no labels.
 
     Args:
-        samples: Tensor `[N, ...]`, a map-style data set of `(x, y)`, or anything that yields batches `x` or `(x, y)`.
+        samples: One of the following; images of bytes become numbers in [0, 1].
+
+            - a tensor or array `[N, ...]`, or several by name (a tokenizer's output);
+            - a map-style data set, of torch or of Hugging Face;
+            - anything that yields batches `x`, `(x, y)`, or tensors by name with the labels under `labels`, `label`,
+              `y` or `target`, such as a `DataLoader`;
+            - a graph of torch_geometric, whose nodes are the samples, or part of them (`graphmod.inputs.Nodes`); a list
+              of graphs or their `DataLoader`, whose graphs are.
         batch_size: Samples in a batch, where `samples` does not come in batches.
+
+    Yields:
+        Samples as a tensor `[B, ...]` or as one of `graphmod.inputs`, and labels.
 
     Raises:
         TypeError: If a batch holds no tensor.
@@ -27,18 +47,9 @@ def batches(samples: Any, batch_size: int = 256) -> Iterator[tuple[Tensor, Any]]
     """
     if batch_size < 1:
         raise ValueError(f"batch_size must be at least 1; got {batch_size}")
-    if not isinstance(samples, Iterable | Dataset):
-        raise TypeError(f"samples must be a tensor, a data set or yield batches; got {type(samples).__name__}")
-    source: Any = samples
-    if isinstance(samples, Tensor):
-        source = samples.split(batch_size)
-    elif isinstance(samples, Dataset):
-        source = DataLoader(samples, batch_size=batch_size)
     empty = True
-    for batch in source:
-        x, y = (*batch, None)[:2] if isinstance(batch, tuple | list) else (batch, None)
-        if not isinstance(x, Tensor):
-            raise TypeError(f"samples must be a tensor or yield tensors x or pairs (x, y); got {type(x).__name__}")
+    for batch in _source(samples, batch_size):
+        x, y = _pair(batch)
         if len(x):
             empty = False
             yield x, y
@@ -46,11 +57,69 @@ def batches(samples: Any, batch_size: int = 256) -> Iterator[tuple[Tensor, Any]]
         raise ValueError("samples must hold at least one sample; got none")
 
 
+def _source(samples: Any, batch_size: int) -> Iterable[Any]:
+    """Batches, of whatever kind they are."""
+    if isinstance(samples, np.ndarray):
+        samples = torch.as_tensor(samples)
+    if isinstance(samples, Mapping):
+        x, y = _pair(samples)
+        return [(x[start : start + batch_size], None if y is None else y[start : start + batch_size])
+                for start in range(0, len(x), batch_size)]  # fmt: skip
+    if isinstance(samples, Data):
+        return [samples]
+    if isinstance(samples, Tensor | Named | Graphs | Nodes):
+        size = len(samples) if isinstance(samples, Nodes) else batch_size  # a whole graph runs at once
+        return (samples[start : start + size] for start in range(0, len(samples), size))
+    if hasattr(samples, "with_format"):  # Hugging Face; a stream of theirs does not say its format
+        plain = getattr(samples, "format", {"type": None})["type"] in (None, "python")
+        return DataLoader(samples.with_format("torch") if plain else samples, batch_size=batch_size)
+    if isinstance(samples, GraphDataset) or (isinstance(samples, list) and samples and isinstance(samples[0], Data)):
+        return GraphLoader(samples, batch_size=batch_size)
+    if isinstance(samples, Dataset):
+        return DataLoader(samples, batch_size=batch_size)
+    if not isinstance(samples, Iterable) or isinstance(samples, str | bytes):
+        raise TypeError(f"samples must be a tensor, a data set or yield batches; got {type(samples).__name__}")
+    return samples
+
+
+def _pair(batch: Any) -> tuple[Any, Any]:
+    """Samples and labels of a batch."""
+    if isinstance(batch, Batch):
+        return Graphs(batch.to_data_list()), batch.y
+    if isinstance(batch, Data | Nodes):
+        nodes = batch if isinstance(batch, Nodes) else Nodes(batch)
+        return nodes, None if nodes.data.y is None else nodes.data.y[nodes.rows]
+    if isinstance(batch, Graphs):
+        known = all(graph.y is not None for graph in batch.graphs)
+        return batch, torch.cat([graph.y for graph in batch.graphs]) if known else None
+    x, y = (*batch, None)[:2] if isinstance(batch, tuple | list) else (batch, None)
+    if isinstance(x, Mapping):
+        label = next((name for name in LABELS if name in x), None)
+        y = x[label] if y is None and label is not None else y
+        tensors = {name: torch.as_tensor(value) for name, value in x.items() if _is_array(value) and name != label}
+        return Named({name: _floating(tensor) for name, tensor in tensors.items()}), y
+    if isinstance(x, Named):
+        return x, y
+    if not isinstance(x, Tensor | np.ndarray):
+        raise TypeError(
+            f"samples must be a tensor or yield tensors x, pairs (x, y) or tensors by name; got {type(x).__name__}"
+        )
+    return _floating(torch.as_tensor(x)), y
+
+
+def _is_array(value: Any) -> bool:
+    return isinstance(value, Tensor | np.ndarray)
+
+
+def _floating(x: Tensor) -> Tensor:
+    return x / 255 if x.dtype == torch.uint8 and x.dim() > 2 else x
+
+
 def collect(samples: Any, labels: Any = None, *, num_samples: int | None = None) -> tuple[Tensor, Tensor]:
     """Makes one tensor of samples and one of labels, in the order in which they come.
 
     Args:
-        samples: Tensor `[N, ...]`, a map-style data set of `(x, y)`, or anything that yields batches `x` or `(x, y)`.
+        samples: As in `batches`.
         labels: Integers `[N]`; those that come with the samples if None.
         num_samples: Stops after so many; reads all if None.
 
@@ -58,7 +127,7 @@ def collect(samples: Any, labels: Any = None, *, num_samples: int | None = None)
         Samples `[N, ...]` and labels, int64 `[N]`.
 
     Raises:
-        TypeError: If labels are not integers.
+        TypeError: If labels are not integers, or samples are of several tensors or graphs.
         ValueError: If there are no labels, or they are of another length, negative, or all the same.
 
     Example:
@@ -66,14 +135,24 @@ def collect(samples: Any, labels: Any = None, *, num_samples: int | None = None)
         >>> x.shape, y
         (torch.Size([4, 4]), tensor([0, 1, 1, 0]))
     """
-    xs: list[Tensor] = []
+    x, y = collect_inputs(samples, labels, num_samples=num_samples)
+    if isinstance(x, Named) and len(x.tensors) == 1:
+        x = next(iter(x.tensors.values()))
+    if not isinstance(x, Tensor):
+        raise TypeError(f"samples must be one tensor [N, ...] here; got {type(x).__name__.lower()}")
+    return x, y
+
+
+def collect_inputs(samples: Any, labels: Any = None, *, num_samples: int | None = None) -> tuple[Any, Tensor]:
+    """Does the same for samples of any kind; returns a tensor `[N, ...]` or one of `graphmod.inputs`, and labels."""
+    xs: list[Any] = []
     ys: list[Any] = []
     for x, y in batches(samples):
         xs.append(x)
         ys.append(y)
         if num_samples is not None and sum(map(len, xs)) >= num_samples:
             break
-    x = torch.cat(xs)[:num_samples]
+    x = join(xs)[:num_samples]
     if labels is None and any(y is None for y in ys):
         raise ValueError("there are no labels: pass labels, or samples that yield pairs (x, y)")
     try:

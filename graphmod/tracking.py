@@ -16,11 +16,12 @@ from torch import nn
 
 from ._files import atomic_file
 from ._layers import layer_names
+from .activations import layer_groups
 from .curves import Metric, dynamic_graph, measure
 from .graphs._topk import check_k
 from .metrics.modularity import modularity_terms
 from .models import load_weights
-from .samples import collect
+from .samples import collect_inputs
 
 COLUMNS = {"epoch": "int64", "layer": "str", "depth": "int64", "metric": "str", "value": "float64"}
 CHECKPOINTS = {".bin", ".ckpt", ".pt", ".pth", ".safetensors"}
@@ -85,9 +86,11 @@ class ModularityTracker:
     ) -> None:
         if every < 1:
             raise ValueError(f"every must be at least 1; got {every}")
-        self._layers = layer_names(model, layers)
+        layer_names(model, layers)  # a wrong name is said before the samples are read
         with _generators_kept(model):  # a DataLoader draws a number whenever it is read
-            self._samples, self._labels = collect(samples, labels)
+            self._samples, self._labels = collect_inputs(samples, labels)
+            groups = layer_groups(model, self._samples, layers, pool=options.get("pool", "flatten"))
+        self._layers = [layer for group in groups for layer in group]
         check_k(k, len(self._samples))
         self._model, self._every, self._k, self._metrics = model, every, k, metrics
         self._path, self._writer, self._options = path, writer, options

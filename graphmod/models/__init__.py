@@ -60,10 +60,10 @@ def build(
 
     Args:
         name: A file of this folder, with the depth where it has several: `"digits"`, `"resnet20"`, `"vgg16"`; or
-            `"torchvision:NAME"` for any classifier of torchvision.
+            `"torchvision:NAME"` or `"timm:NAME"` for any classifier of theirs.
         num_classes: Number of outputs.
         weights: A file (a PyTorch state dict or safetensors); `"default"` for those that come with graphmod (`digits`)
-            or with torchvision (a download); None for random ones.
+            or with torchvision or timm (a download); None for random ones.
         mean: Mean of each channel, of images in [0, 1], that the weights were trained with; the model's own if None.
         std: Standard deviation of each channel, likewise.
         device: Where the model is put; where torch puts new tensors if None.
@@ -85,10 +85,12 @@ def build(
     kind, _, rest = name.partition(":")
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        if kind == "torchvision" and rest:
+        if kind in ("torchvision", "timm") and rest:
+            from ._timm import timm_model
             from ._torchvision import torchvision_model
 
-            model = torchvision_model(rest, num_classes, pretrained=weights == "default", **options)
+            theirs = torchvision_model if kind == "torchvision" else timm_model
+            model = theirs(rest, num_classes, pretrained=weights == "default", **options)
             weights = None if weights == "default" else weights
         else:
             model = _from_family(name)(num_classes, **options)
@@ -109,5 +111,5 @@ def _from_family(name: str) -> Any:
         return member(__name__, name)
     family, depth = re.fullmatch(r"(.*?)(\d*)", name).groups()  # type: ignore[union-attr]
     if not depth or family not in members(__name__):
-        raise ValueError(unknown("model", name, [*members(__name__), "torchvision:resnet50"]))
+        raise ValueError(unknown("model", name, [*members(__name__), "torchvision:resnet50", "timm:resnet50"]))
     return lambda num_classes, **options: member(__name__, family)(num_classes, depth=int(depth), **options)

@@ -35,3 +35,17 @@ class Normalize(nn.Module):
         if x.shape[1:2] != (len(self.mean),):
             raise ValueError(f"images must have shape [N, {len(self.mean)}, H, W]; got {list(x.shape)}")
         return (x - self.mean) / self.std
+
+
+class Normalized(nn.Module):
+    """A network that takes images in [0, 1]: `network(normalize(x))`; its weights are the network's own."""
+
+    def __init__(self, network: nn.Module, mean: Sequence[float], std: Sequence[float]) -> None:
+        super().__init__()
+        self.normalize = Normalize(mean, std)
+        self.network = network
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Takes images `[N, C, H, W]` in [0, 1] and returns logits."""
+        logits: Tensor = self.network(self.normalize(x))
+        return logits

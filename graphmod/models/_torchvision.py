@@ -2,24 +2,10 @@
 
 from collections.abc import Sequence
 
-from torch import Tensor, nn
+from torch import nn
 
 from .._names import unknown
-from ._normalize import IMAGENET_MEAN, IMAGENET_STD, Normalize
-
-
-class Normalized(nn.Module):
-    """A network that takes images in [0, 1]: `network(normalize(x))`; its weights are the network's own."""
-
-    def __init__(self, network: nn.Module, mean: Sequence[float], std: Sequence[float]) -> None:
-        super().__init__()
-        self.normalize = Normalize(mean, std)
-        self.network = network
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Takes images `[N, C, H, W]` in [0, 1] and returns logits."""
-        logits: Tensor = self.network(self.normalize(x))
-        return logits
+from ._normalize import IMAGENET_MEAN, IMAGENET_STD, Normalized
 
 
 def torchvision_model(
