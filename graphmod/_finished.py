@@ -6,8 +6,10 @@ whose file exists is read; a changed setting, weight or sample gives another nam
 
 import hashlib
 import inspect
+import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import fields, is_dataclass
@@ -18,6 +20,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch_geometric.data import Data
+
+from ._files import sha256
 
 _OPEN: ContextVar[Path | None] = ContextVar("finished work", default=None)
 _MACHINERY = set(vars(nn.Module())) - {"_parameters", "_buffers", "_modules"}
@@ -76,15 +80,32 @@ class Finished:
             self._folder = None
 
     def file(self, name: str) -> Path | None:
-        """Returns where a piece is to be written, whole or not at all."""
-        piece = self._digest.copy()
-        piece.update(name.encode())
-        return self._folder and self._folder / piece.hexdigest()
+        """Returns where a piece that grows, such as a training, is kept; its writer sees to it that it is whole."""
+        return self._folder and self._folder / self._key(name)
+
+    def keep(self, name: str, write: Callable[[Path], Any]) -> None:
+        """Writes a finished piece, whole or not at all: `write(path)`. Its checksum is part of its name."""
+        if self._folder is None:
+            return
+        self._folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=self._folder, prefix=".writing-") as place:
+            write(piece := Path(place) / "piece")
+            with piece.open("rb") as file:
+                os.fsync(file.fileno())
+            piece.replace(self._folder / f"{self._key(name)}-{sha256(piece)}")
 
     def done(self, name: str) -> Path | None:
-        """Returns the file of a piece that is finished."""
-        file = self.file(name)
-        return file if file is not None and file.is_file() else None
+        """Returns the file of a piece that is finished and as it was written; one that is not is removed."""
+        for file in self._folder.glob(f"{self._key(name)}-*") if self._folder else ():
+            if sha256(file) == file.name.rpartition("-")[2]:
+                return file
+            file.unlink()
+        return None
+
+    def _key(self, name: str) -> str:
+        piece = self._digest.copy()
+        piece.update(name.encode())
+        return piece.hexdigest()
 
 
 class _UnknownError(Exception):

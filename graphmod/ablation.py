@@ -3,7 +3,9 @@
 import json
 import warnings
 from collections.abc import Sequence
+from functools import partial
 from itertools import chain, product
+from pathlib import Path
 from typing import Any, get_args
 
 import pandas as pd
@@ -11,7 +13,6 @@ import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from ._files import atomic_file
 from ._finished import Finished
 from .activations import layer_activations, layer_groups
 from .graphs._build import Symmetrize, neighbor_graph
@@ -102,9 +103,7 @@ def ablation(
                 else:
                     features = activations.pop(layer)
                     measured = _measured(features, y, subsets, k, metrics, symmetrize, weights, layer)
-                    if file := work.file(layer):
-                        with atomic_file(file) as temporary:
-                            temporary.write_text(json.dumps(measured))
+                    work.keep(layer, partial(Path.write_text, data=json.dumps(measured)))
                 rows += [(layer, order.index(layer) + 1, *row) for row in measured]
                 bar.update()
     names = ["layer", "depth", "num_samples", "draw", *SETTINGS[1:], "modularity", "k_reaches_class"]

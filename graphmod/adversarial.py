@@ -1,6 +1,7 @@
 """What an attack does to the separation of the classes, beside what its controls do."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -9,7 +10,6 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from ._files import atomic_file
 from ._finished import Finished
 from .activations import evaluation
 from .attacks import attack_settings, find_attack
@@ -98,9 +98,7 @@ def attacked(
             done.append(load_file(file)["images"].to(images.device))
             continue
         found = attack(model, x, y, batch_size=batch_size, progress=False, **own)
-        if file := work.file("images"):
-            with atomic_file(file) as temporary:
-                save_file({"images": found.contiguous().cpu()}, temporary)
+        work.keep("images", partial(save_file, {"images": found.contiguous().cpu()}))
         done.append(found)
     return torch.cat(done)
 

@@ -107,8 +107,8 @@ def dynamic_graph(
                 else:
                     features = activations.pop(name)
                     graphs[name] = graph(features, k, y=y.to(features.device), layer=name, **graph_options)
-                    if "x" not in graphs[name] and (file := work.file(name)):
-                        DynamicGraph({name: graphs[name]}).save(file)
+                    if "x" not in graphs[name]:
+                        work.keep(name, DynamicGraph({name: graphs[name]}).save)
                 bar.update()
     return DynamicGraph(graphs)
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from ._names import natural_order, nearest
+from .manifest import note_input
 from .samples import Order, draw, interleaved
 
 
@@ -103,7 +104,9 @@ def load(
                 f"images must have one size; {ids[0]} is {list(images[0].shape)}, {image_id} is {list(image.shape)}: "
                 "pass image_size"
             )
-    return Samples(torch.stack(images), source.labels[chosen], ids, source.classes)
+    samples = Samples(torch.stack(images), source.labels[chosen], ids, source.classes)
+    note_input("data", name, [samples.images, samples.labels], split=split, num_samples=len(ids))
+    return samples
 
 
 # --- where images come from ---

@@ -3,6 +3,8 @@
 import json
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -10,7 +12,6 @@ import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from ._files import atomic_file
 from ._finished import Finished
 from ._layers import layer_names
 from .costs import cost
@@ -85,9 +86,7 @@ def removal_curves(
                         seed=seed + 1000 * one, progress=progress,
                     )  # fmt: skip
                     table = _judged(model, plan, removed, x[chosen], x[judges], y[judges], known)
-                    if file := work.file(f"{name} {one}"):
-                        with atomic_file(file) as temporary:
-                            temporary.write_text(json.dumps(table.to_dict("records")))
+                    work.keep(f"{name} {one}", partial(Path.write_text, data=json.dumps(table.to_dict("records"))))
                 tables.append(table.assign(criterion=name, split=split, draw=one))
                 bar.update()
     first = ["criterion", "split", "draw"]

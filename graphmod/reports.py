@@ -5,7 +5,6 @@ import importlib.metadata
 import json
 import os
 import platform
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -18,8 +17,9 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import torch
 
-from ._files import atomic_file
+from ._files import atomic_file, atomic_folder
 from ._finished import finished_work
+from .manifest import manifest
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -43,8 +43,9 @@ def result_folder(out: str | Path) -> Iterator[Path]:
     """Yields a folder to write results into; at the end it takes the name `out`, or vanishes on an error or Ctrl-C.
 
     That `out` can be written is seen at the start, before the work. An earlier result of that name is replaced, any
-    other folder with something in it is left alone. Graphs that were finished before an error or Ctrl-C are kept beside
-    it in `.NAME.finished` until the same study succeeds, and are not made again.
+    other folder with something in it is left alone. What was finished before an error, Ctrl-C or a kill is kept beside
+    it in `.NAME.finished` until the same study succeeds, and is not made again. `manifest.json` lists every file, and
+    the weights and data that were read, with their SHA-256: `python -m graphmod verify DIR`.
 
     Raises:
         FileExistsError: If `out` holds something that is not a result.
@@ -54,32 +55,19 @@ def result_folder(out: str | Path) -> Iterator[Path]:
         >>> out = Path(tempfile.mkdtemp()) / "study"
         >>> with result_folder(out) as folder:
         ...     write_settings(folder, {"k": 3})
-        >>> [path.name for path in out.iterdir()]
-        ['settings.json']
+        >>> sorted(path.name for path in out.iterdir())
+        ['manifest.json', 'settings.json']
     """
     out = Path(out).absolute()
     if out.exists() and not (out / SETTINGS).is_file() and not (out.is_dir() and not any(out.iterdir())):
         raise FileExistsError(f"{out} exists and is not a result of graphmod; choose another --out")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}."))
+        tempfile.TemporaryFile(dir=out.parent).close()
     except OSError as error:
         raise type(error)(f"cannot write into {out.parent}: {error.strerror}") from error
-    old = temporary.with_name(temporary.name + ".old")
-    try:
-        temporary.chmod(0o755)
-        with finished_work(out.with_name(f".{out.name}.finished")):
-            yield temporary
-        if out.exists():
-            out.rename(old)
-        temporary.rename(out)
-    except BaseException:
-        if old.exists() and not out.exists():
-            old.rename(out)
-        raise
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)
+    with finished_work(out.with_name(f".{out.name}.finished")), atomic_folder(out) as folder, manifest(folder):
+        yield folder
 
 
 def write_table(path: str | Path, table: pd.DataFrame) -> None:
@@ -164,11 +152,12 @@ def environment() -> dict[str, Any]:
 
     Example:
         >>> sorted(environment())
-        ['command', 'commit', 'gpu', 'platform', 'python', 'threads', 'versions']
+        ['command', 'commit', 'dtype', 'gpu', 'platform', 'python', 'threads', 'versions']
     """
     return {
         "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
         "commit": _commit(),
+        "dtype": str(torch.get_default_dtype()).removeprefix("torch."),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "platform": platform.machine(),
         "python": platform.python_version(),

@@ -10,7 +10,19 @@ ROOT = Path(__file__).resolve().parents[1]
 
 # Each rank may import from the ranks above it in this list; a family is one stage, its members know only its private files.
 RANKS = [
-    {"_quiet", "_files", "_finished", "_family", "_names", "_layers", "inputs", "pooling", "samples", "data"},
+    {
+        "_quiet",
+        "_files",
+        "_finished",
+        "_family",
+        "_names",
+        "_layers",
+        "inputs",
+        "manifest",
+        "pooling",
+        "samples",
+        "data",
+    },
     {
         "activations",
         "graphs",
@@ -130,7 +142,7 @@ def test_a_study_is_one_function_without_arithmetic_on_tensors(path: Path) -> No
 
 
 def test_every_file_has_its_test() -> None:
-    stages = {name.lstrip("_") for rank in RANKS[1:-2] for name in rank} | {"finished", "inputs", "samples"}
+    stages = {name.lstrip("_") for rank in RANKS[1:-2] for name in rank} | {"finished", "inputs", "manifest", "samples"}
     tests = {path.stem.removeprefix("test_") for path in (ROOT / "tests").glob("test_*.py")}
     assert stages <= tests
 

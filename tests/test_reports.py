@@ -29,7 +29,7 @@ def write_result(out: Path, value: int = 1) -> None:
 def test_complete(tmp_path: Path) -> None:
     out = tmp_path / "deep/study"
     write_result(out)
-    assert sorted(path.name for path in out.iterdir()) == ["settings.json", "table.csv"]
+    assert sorted(path.name for path in out.iterdir()) == ["manifest.json", "settings.json", "table.csv"]
     content = json.loads((out / "settings.json").read_text())
     assert content["settings"] == {"value": 1, "path": str(out)}
     assert content["samples"] == [["a", "b"]]

@@ -15,6 +15,7 @@ from torch import nn
 
 from .._family import member, members
 from .._names import unknown
+from ..manifest import note_input
 from ._weights import load_weights, save_weights
 
 __all__ = ["build", "load_weights", "networks", "save_weights"]
@@ -94,12 +95,14 @@ def build(
             weights = None if weights == "default" else weights
         else:
             model = _from_family(name)(num_classes, **options)
+    given = None if weights == "default" else weights
     if weights == "default":
         weights = Path(str(resources.files("graphmod.data") / f"{name}.safetensors"))
         if not weights.is_file():
             raise ValueError(f"no weights come with {name}; pass a file of weights, or none for random ones")
     if weights is not None:
         load_weights(model, weights)
+    note_input("model", name, model.state_dict().values(), file=given)
     try:
         return model.eval().to(device) if device else model.eval()
     except (RuntimeError, AssertionError) as error:
