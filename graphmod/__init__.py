@@ -19,6 +19,7 @@ from .curves import (
     published_curve,
     summarize,
 )
+from .exchange import from_igraph, from_networkx, to_igraph, to_networkx
 from .graphs._dynamic import DynamicGraph
 from .graphs.knn import knn_graph
 from .metrics.modularity import modularity, modularity_terms
@@ -47,6 +48,8 @@ __all__ = [
     "dynamic_graph",
     "edge_jaccard",
     "from_activations",
+    "from_igraph",
+    "from_networkx",
     "graph_matrix",
     "knn_graph",
     "layer_activations",
@@ -70,6 +73,8 @@ __all__ = [
     "sample_modularity",
     "summarize",
     "temporal_leiden",
+    "to_igraph",
+    "to_networkx",
     "track_checkpoints",
     "worst_samples",
 ]

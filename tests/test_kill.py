@@ -23,20 +23,24 @@ STUDIES = {
     "adversarial": {"num_samples": 20, "attacks": ("fgsm", "pgd"), "strengths": (0.02,)},
 }
 NURSERY = """
-import importlib, os, sys
+import importlib, os, signal, sys, time
+from pathlib import Path
 import torch
 torch.set_num_threads(1)
 study = importlib.import_module("analyses." + sys.argv[1])
 import graphmod.plots.curve, graphmod.plots.conditions, seaborn, matplotlib.pyplot, sklearn.datasets
-for line in sys.stdin:  # each line is the settings of one run, which gets a process of its own
-    child = os.fork()
+for line in sys.stdin:  # each line is one run, which gets a process of its own
+    settings, kill_after = eval(line.replace("PosixPath", "Path"))
+    start, child = time.monotonic(), os.fork()
     if child == 0:
         sys.stdout.flush()
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        study.main(**eval(line, {"Path": __import__("pathlib").Path}))
+        study.main(**settings)
         os._exit(0)
-    print(child, flush=True)
-    print(os.waitpid(child, 0)[1], flush=True)
+    if kill_after is not None:
+        time.sleep(kill_after)
+        os.kill(child, signal.SIGKILL)  # which does nothing to one that has ended
+    print(os.waitpid(child, 0)[1], time.monotonic() - start, flush=True)
 """
 
 
@@ -55,15 +59,11 @@ class Nursery:
         """Returns whether the study came to its end, and after how many seconds it or its process did."""
         assert self.process.stdin
         assert self.process.stdout
-        self.process.stdin.write(f"{self.settings | {'out': out}!r}\n".replace("PosixPath", "Path"))
+        self.process.stdin.write(f"{(self.settings | {'out': out}, kill_after)!r}\n")
         self.process.stdin.flush()
-        child, start = int(self.process.stdout.readline()), time.monotonic()
-        if kill_after is not None:
-            time.sleep(kill_after)
-            os.kill(child, signal.SIGKILL)  # it is a zombie at worst: only the nursery's line frees its number
-        status = int(self.process.stdout.readline())
-        assert status in (0, signal.SIGKILL)
-        return status == 0, time.monotonic() - start
+        status, seconds = self.process.stdout.readline().split()
+        assert int(status) in (0, signal.SIGKILL)
+        return status == "0", float(seconds)
 
     def __enter__(self) -> "Nursery":
         return self

@@ -1,0 +1,98 @@
+"""Modularity as a metric of torchmetrics: accumulated over batches, gathered over processes."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from torch import Tensor
+from torch_geometric.data import Data
+
+from .graphs.knn import knn_graph
+from .metrics.modularity import modularity
+
+try:
+    from torchmetrics import Metric
+    from torchmetrics.utilities import dim_zero_cat
+except ImportError as error:
+    raise ImportError("LayerModularity is a metric of torchmetrics: pip install torchmetrics") from error
+
+
+class LayerModularity(Metric):
+    """Q of the labels on the neighbour graph of all samples that were shown since the last reset.
+
+    The graph is of all samples of an epoch, in every process, so they are kept: `N · D` numbers a layer. `max_samples`
+    bounds that.
+
+    Args:
+        layers: Names of the layers whose rows `update` is given by name; None if it is given the rows of one layer.
+        k: Neighbours of each sample.
+        graph: A function `(x, k, ...) -> Data`, such as those in `graphmod.graphs`.
+        max_samples: Keeps so many of the first samples in each process; all if None.
+        **options: Of the `Metric`, such as `dist_sync_on_step`.
+
+    Raises:
+        ValueError: If k or `max_samples` is below 1, or no layer is named; in `update`, if rows and labels do not fit.
+
+    Example:
+        >>> import torch
+        >>> q, x = LayerModularity(k=2), torch.eye(2).repeat_interleave(10, 0) + 0.01 * torch.rand(20, 2)
+        >>> for rows in torch.arange(20).split(8):
+        ...     q.update(x[rows], rows // 10)
+        >>> round(float(q.compute()), 3)
+        0.5
+    """
+
+    is_differentiable = False
+    higher_is_better = True
+    full_state_update = False
+    target: list[Tensor]
+
+    def __init__(
+        self,
+        layers: Sequence[str] | None = None,
+        *,
+        k: int = 3,
+        graph: Callable[..., Data] = knn_graph,
+        max_samples: int | None = None,
+        **options: Any,
+    ) -> None:
+        super().__init__(**options)
+        if k < 1 or (max_samples is not None and max_samples < 1) or (layers is not None and not layers):
+            raise ValueError(
+                f"k and max_samples must be at least 1, layers one or more; got {k}, {max_samples} and {layers}"
+            )
+        self.layers, self.k, self.graph, self.max_samples = layers, k, graph, max_samples
+        for i in range(len(layers or [""])):
+            self.add_state(f"rows{i}", default=[], dist_reduce_fx="cat")
+        self.add_state("target", default=[], dist_reduce_fx="cat")
+
+    def update(self, rows: Tensor | Mapping[str, Tensor], target: Tensor) -> None:
+        """Takes a batch.
+
+        Args:
+            rows: What the layer gives, floating `[B, ...]`; or that of each layer by its name, as `layer_activations`
+                returns it.
+            target: Labels, integers `[B]`.
+        """
+        if (self.layers is None) != isinstance(rows, Tensor):
+            raise ValueError("rows must be a tensor, or a tensor by the name of each layer where layers were named")
+        named = {"": rows} if isinstance(rows, Tensor) else rows
+        for layer in self.layers or [""]:
+            if layer not in named or len(named[layer]) != len(target):
+                got = f"{list(named[layer].shape)}" if layer in named else "none"
+                raise ValueError(f"rows of layer {layer!r} must be [{len(target)}, ...], one for each label; got {got}")
+        left = len(target)
+        if self.max_samples is not None:
+            left = min(left, self.max_samples - sum(map(len, self.target)))
+        if left > 0:
+            for i, layer in enumerate(self.layers or [""]):
+                getattr(self, f"rows{i}").append(named[layer][:left].detach().flatten(1))
+            self.target.append(target[:left].detach())
+
+    def compute(self) -> Tensor | dict[str, Tensor]:
+        """Returns Q in [−1, 1], float64 `[]`; by layer where layers were named."""
+        labels = dim_zero_cat(self.target)
+        found = [
+            modularity(self.graph(dim_zero_cat(getattr(self, f"rows{i}")), self.k, y=labels))
+            for i in range(len(self.layers or [""]))
+        ]
+        return found[0] if self.layers is None else dict(zip(self.layers, found, strict=True))
