@@ -50,7 +50,7 @@ RANKS = [
     {"surgery", "trials"},
     {"ablation", "criteria", "curves"},
     {"adversarial", "pruning", "tracking"},
-    {"detection", "pyg", "removal"},
+    {"detection", "failures", "pyg", "removal"},
     {"__init__"},
     {"analyses"},
 ]

@@ -1,0 +1,96 @@
+"""Wrong samples are found where the graph knows them, and nowhere else."""
+
+import pandas as pd
+import pytest
+import torch
+from sklearn.metrics import roc_auc_score
+from torch import Tensor
+from torch_geometric.data import Data
+
+from graphmod import DynamicGraph, knn_graph
+from graphmod.failures import TwoLayers, failure_prediction, sample_features, summarize_failures
+from graphmod.pyg import DynamicGraphDataset
+
+
+def samples(told: str, num_samples: int = 200) -> tuple[DynamicGraphDataset, Tensor]:
+    """Samples of which a fifth is wrong: those of one corner of the layer, of low confidence, or any."""
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(num_samples, 6, generator=generator)
+    wrong = torch.arange(num_samples) % 5 == 0
+    if told == "corner":
+        x[wrong, 0] += 8
+    sure = torch.full((num_samples,), 0.9)
+    if told == "confidence":
+        sure[wrong] = 0.6
+    y = torch.arange(num_samples) % 3
+    taken = torch.where(wrong, (y + 1) % 3, y)
+    probabilities = ((1 - sure) / 2)[:, None].repeat(1, 3).scatter(1, taken[:, None], sure[:, None])
+    graphs = DynamicGraph({"fc": knn_graph(x, 5, y=y, layer="fc", keep_x=True)})
+    return DynamicGraphDataset(graphs), probabilities
+
+
+def scores(told: str, **options: int) -> pd.Series:
+    layers, probabilities = samples(told)
+    table = failure_prediction(layers, probabilities, **{"splits": 2, "epochs": 30} | options)
+    assert set(table.wrong) == {0.2}
+    return table.groupby("method").auroc.mean()
+
+
+def test_it_finds_them_where_they_are() -> None:
+    corner = scores("corner")
+    assert corner[["gcn", "mlp", "knn"]].min() > 0.95
+    assert 0.3 < corner.confidence < 0.7
+    assert scores("confidence").confidence == 1
+    assert scores("confidence").mlp > 0.95
+    assert scores("nothing").between(0.25, 0.75).all()
+
+
+def test_the_table_repeats_with_its_seed() -> None:
+    layers, probabilities = samples("corner")
+    tables = [
+        failure_prediction(layers, probabilities, splits=2, epochs=3, seed=seed, progress=False) for seed in (0, 0, 1)
+    ]
+    pd.testing.assert_frame_equal(tables[0], tables[1])
+    assert not tables[0].equals(tables[2])
+    assert list(tables[0].method) == ["gcn", "mlp", "knn", "confidence"] * 2
+    summary = summarize_failures(tables[0])
+    by_hand = tables[0][tables[0].method == "knn"].auroc
+    assert summary[["knn", "knn_std"]].to_numpy().tolist() == [[by_hand.mean(), by_hand.std()]]
+
+
+def test_the_vote_by_hand() -> None:
+    from graphmod.failures import _vote
+
+    x = torch.tensor([[1.0, 0.0], [0.9, 0.1], [0.0, 1.0], [0.1, 0.9]])
+    wrong, fitted = torch.tensor([1, 0, 0, 0]), torch.tensor([0, 2, 3])
+    found = _vote(x, wrong, fitted, k=1)
+    assert found.tolist() == [0.0, 1.0, 0.0, 0.0]  # a fitted sample has no say in its own case
+
+
+def test_without_edges_there_is_no_neighbour() -> None:
+    x = torch.rand(4, 3)
+    alone = Data(x=x, edge_index=torch.empty(2, 0, dtype=torch.int64), edge_weight=torch.empty(0))
+    joined = Data(x=x, edge_index=torch.tensor([[0, 1], [1, 0]]), edge_weight=torch.ones(2))
+    for edges in (False, True):
+        model = TwoLayers(3, 5, edges=edges).eval()
+        assert torch.equal(model(alone), model(joined)) is not edges
+
+
+def test_features() -> None:
+    _, probabilities = samples("confidence")
+    x = torch.randn(200, 4, 3, 3)
+    features = sample_features(x, probabilities, width=8)
+    assert features.shape == (200, 8 + 3)
+    torch.testing.assert_close(features.mean(0), torch.zeros(11), atol=1e-5, rtol=0)
+    wrong = torch.arange(200) % 5 == 0
+    assert roc_auc_score(wrong, -features[:, 8]) == 1  # the first after the components is how sure it is
+
+
+def test_what_cannot_be_learned() -> None:
+    layers, probabilities = samples("corner")
+    right = torch.nn.functional.one_hot(layers[0].y).float()
+    with pytest.raises(ValueError, match="at least ten samples must be wrong and ten right; 0 of 200 are wrong"):
+        failure_prediction(layers, right)
+    bare = DynamicGraphDataset(DynamicGraph({"fc": knn_graph(layers[0].x, y=layers[0].y)}))
+    with pytest.raises(ValueError, match="layer 'fc' has no features x; build the graphs with keep_x=True"):
+        failure_prediction(bare, probabilities)
