@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from torch import nn
@@ -42,9 +42,11 @@ def layer_names(model: nn.Module, pattern: str | Sequence[str] = "blocks") -> li
     if not isinstance(model, nn.Module):
         raise TypeError(f"model must be a torch.nn.Module; got {type(model).__name__}")
     modules = dict(model.named_modules())
-    patterns = [pattern] if isinstance(pattern, str) else list(pattern)
+    patterns = list(pattern) if isinstance(pattern, Iterable) and not isinstance(pattern, str) else [pattern]
     chosen: set[str] = set()
     for one in patterns:
+        if not isinstance(one, str):
+            raise TypeError(f"layers must be one name or pattern, or several; got {type(one).__name__}")
         found = _select(modules, one)
         if not found:
             raise ValueError(unknown("layer", one, filter(None, modules)))

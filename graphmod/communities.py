@@ -122,6 +122,8 @@ def temporal_leiden(
         Mucha et al., "Community structure in time-dependent, multiscale, and multiplex networks", Science 328, 2010.
     """
     _check(resolution, seed, num_iterations)
+    if isinstance(graphs, Data):
+        raise TypeError("expected the graphs of several layers; got one graph: for one there is leiden")
     graphs = list(graphs.values() if isinstance(graphs, Mapping) else graphs)
     if not graphs or len({graph.num_nodes for graph in graphs}) > 1:
         raise ValueError(f"the graphs must have the same nodes; got {[graph.num_nodes for graph in graphs]} nodes")

@@ -29,6 +29,10 @@ def cost(model: nn.Module, sample: Tensor) -> dict[str, int]:
         >>> cost(nn.Sequential(nn.Linear(4, 8, bias=False), nn.ReLU()), torch.rand(2, 4))
         {'num_parameters': 32, 'macs': 32, 'activation_memory': 64}
     """
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"model must be a torch.nn.Module; got {type(model).__name__}")
+    if not isinstance(sample, Tensor):
+        raise TypeError(f"sample must be a tensor; got {type(sample).__name__}")
     if sample.dim() == 0 or not len(sample):
         raise ValueError("sample must hold at least one sample; got none")
     memory = 0

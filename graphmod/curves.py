@@ -5,7 +5,7 @@ modularity_curve = summarize ∘ measure ∘ dynamic_graph, over repeats
 
 import inspect
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from importlib import resources
 from pathlib import Path
@@ -150,6 +150,8 @@ def from_activations(
         DynamicGraph(2 layers, 20 samples, a … b)
     """
     layers = StoredActivations(activations) if isinstance(activations, str | Path) else activations
+    if not isinstance(layers, Mapping):
+        raise TypeError(f"activations must be a mapping from layers to arrays, or a path; got {type(layers).__name__}")
     graphs: dict[str, Data] = {}
     for name in tqdm(layers, "graphs", leave=False, unit="layer", disable=not progress or None):
         x, y = collect(torch.as_tensor(layers[name]), labels)
@@ -179,12 +181,16 @@ def measure(
         >>> list(measure(graphs).metric)
         ['modularity', 'overlap', 'expected', 'maximum', 'normalized']
     """
-    repeats = [graphs] if isinstance(graphs, DynamicGraph) else graphs
-    functions = [metrics] if callable(metrics) else metrics
+    repeats = graphs if isinstance(graphs, Iterable) and not isinstance(graphs, DynamicGraph) else [graphs]
+    functions = [metrics] if callable(metrics) or isinstance(metrics, str) else metrics
     rows = []
     for repeat, one in enumerate(repeats):
+        if not isinstance(one, DynamicGraph):
+            raise TypeError(f"graphs must be one DynamicGraph, or several; got {type(one).__name__}")
         for depth, (layer, graph) in enumerate(one.items(), start=1):
             for function in functions:
+                if not callable(function):
+                    raise TypeError(f"metrics must be functions of a graph; got {function!r}")
                 found = function(graph)
                 named = found if isinstance(found, Mapping) else {_name(function): found}
                 rows += [(repeat, layer, depth, name, float(value)) for name, value in named.items()]
@@ -206,6 +212,8 @@ def summarize(values: pd.DataFrame) -> pd.DataFrame:
         >>> summarize(one).to_dict("records")
         [{'layer': 'fc', 'depth': 1, 'modularity': 0.5, 'modularity_std': nan, 'num_repeats': 1}]
     """
+    if "metric" not in values:
+        raise ValueError("the table has no column 'metric'; pass the one that measure returns")
     metrics = list(values.metric.unique())
     spread = values.groupby(["layer", "depth", "metric"], sort=False).value.agg(["mean", "std"]).unstack()
     table = spread["mean"][metrics].join(spread["std"][metrics].add_suffix("_std"))

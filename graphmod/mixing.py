@@ -171,6 +171,8 @@ def class_communities(found: Tensor, labels: Tensor, *, coverage: float = 0.9, s
         >>> class_communities(torch.tensor([0, 0, 0, 1]), torch.tensor([0, 0, 1, 1])).shared_with.tolist()
         ['1', '0']
     """
+    if not isinstance(found, Tensor) or not isinstance(labels, Tensor):
+        raise TypeError(f"found and labels must be tensors; got {type(found).__name__} and {type(labels).__name__}")
     if found.dim() != 1 or found.shape != labels.shape:
         raise ValueError(f"found and labels must be [N] both; got {list(found.shape)} and {list(labels.shape)}")
     if not (0 < coverage <= 1 and 0 < shared <= 1):
