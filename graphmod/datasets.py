@@ -201,7 +201,7 @@ def _torchvision(name: str, split: str, root: str | Path, download: bool) -> _So
 
 def _npz(path: Path) -> _Source:
     if not path.is_file():
-        raise FileNotFoundError(f"there is no file {path}")
+        raise FileNotFoundError(f"there is no archive {path}")
     try:
         with np.load(path, allow_pickle=False) as archive:
             arrays = {key: archive[key] for key in archive.files if key in ("images", "labels")}

@@ -42,7 +42,7 @@ def prediction_depth(graphs: Mapping[str, Data] | Iterable[Data], labels: Tensor
         label, and neighbours are the other samples of the graph.
     """
     if isinstance(graphs, Data):
-        raise TypeError("expected the graphs of several layers; got one graph")
+        raise TypeError("expected the graphs of several layers; got one graph: pass a dynamic graph")
     graphs = list(graphs.values() if isinstance(graphs, Mapping) else graphs)
     if len({graph.num_nodes for graph in graphs}) != 1:
         raise ValueError(f"the graphs must have the same nodes; got {[graph.num_nodes for graph in graphs]} nodes")
