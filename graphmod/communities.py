@@ -109,7 +109,7 @@ def temporal_leiden(
         Community of each sample in each layer, int64 `[L, N]` on the device of the graphs, numbered from the largest.
 
     Raises:
-        TypeError: If one of the graphs is a batch.
+        TypeError: If one of the graphs is a batch, or there is one graph instead of several.
         ValueError: As `leiden`; if there are no graphs, their nodes differ, one has no edge weight, or ω < 0.
 
     Example:

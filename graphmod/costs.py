@@ -23,6 +23,7 @@ def cost(model: nn.Module, sample: Tensor) -> dict[str, int]:
         FLOPs); `activation_memory`, the bytes of the outputs of all modules without children.
 
     Raises:
+        TypeError: If the model is not a module, or the sample not a tensor.
         ValueError: If there are no samples.
 
     Example:

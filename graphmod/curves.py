@@ -140,7 +140,7 @@ def from_activations(
 
     Raises:
         FileNotFoundError: If there is no such file or folder.
-        TypeError: If labels are not integers, or activations not floating.
+        TypeError: If labels are not integers, or activations neither a mapping nor floating.
         ValueError: If layers have other numbers of samples than there are labels, k does not fit, a layer is constant
             or holds NaN or Inf, or a file cannot be read.
 
@@ -175,6 +175,9 @@ def measure(
     Returns:
         A long table: `repeat` (from 0), `layer`, `depth` (from 1), `metric`, `value`.
 
+    Raises:
+        TypeError: If the graphs are no `DynamicGraph`, or a metric is no function.
+
     Example:
         >>> import torch
         >>> graphs = DynamicGraph({"fc": knn_graph(torch.eye(4), k=1, y=torch.tensor([0, 0, 1, 1]))})
@@ -206,6 +209,9 @@ def summarize(values: pd.DataFrame) -> pd.DataFrame:
     Returns:
         One row a layer: `layer`, `depth`, a column for each metric with its mean, then one `<metric>_std` each with the
         sample standard deviation over the repeats (NaN for a single one), and `num_repeats`.
+
+    Raises:
+        ValueError: If it is no such table.
 
     Example:
         >>> one = pd.DataFrame({"repeat": 0, "layer": "fc", "depth": 1, "metric": "modularity", "value": [0.5]})

@@ -165,6 +165,7 @@ def class_communities(found: Tensor, labels: Tensor, *, coverage: float = 0.9, s
         classes that share a community with this one, such as `"3 5"`).
 
     Raises:
+        TypeError: If one of the two is no tensor.
         ValueError: If the two are not of one length, or a share is not in (0, 1].
 
     Example:

@@ -26,7 +26,7 @@ def prediction_depth(graphs: Mapping[str, Data] | Iterable[Data], labels: Tensor
         layers, L + 1 if it is wrong in the last one.
 
     Raises:
-        TypeError: If labels are not integers.
+        TypeError: If labels are not integers, or there is one graph instead of several.
         ValueError: If there are no graphs, or their nodes differ; as `knn_accuracy`.
 
     Example:
@@ -65,6 +65,7 @@ def community_flows(found: Tensor, labels: Tensor) -> pd.DataFrame:
         `num_samples`.
 
     Raises:
+        TypeError: If `found` is no tensor.
         ValueError: If the shapes do not fit, or there are fewer than two layers.
 
     Example:
@@ -93,6 +94,7 @@ def community_events(found: Tensor, *, share: float = 0.2) -> pd.DataFrame:
         communities that have at least `share` of their members from each of two or more.
 
     Raises:
+        TypeError: If `found` is no tensor.
         ValueError: If the shape does not fit, there are fewer than two layers, or the share is not in (0, 0.5].
 
     Example:
