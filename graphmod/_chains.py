@@ -122,5 +122,5 @@ def rows_of(output: Any) -> Tensor:
 def output_tensor(output: Any) -> Tensor:
     x = first_tensor(output)
     if x is None:
-        raise TypeError(f"the network gives {type(output).__name__}, which holds no tensor")
+        raise TypeError(f"the network gives {type(output).__name__}, which holds no tensor; let it give one")
     return x

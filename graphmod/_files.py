@@ -130,11 +130,8 @@ def read_torch(path: str | Path, device: torch.device | str = "cpu") -> Any:
     """Reads a file of `torch.save` that holds tensors and plain values only.
 
     Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If the file is anything else; nothing in it is run.
+        ValueError: If there is no such file or it is anything else; nothing in it is run.
     """
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"there is no file {path}")
     try:
         return torch.load(path, map_location=device, weights_only=True)
     except Exception as error:  # the restricted unpickler meets bytes of any kind with errors of any kind

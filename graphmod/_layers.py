@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from torch import nn
@@ -48,14 +48,30 @@ def layer_names(model: nn.Module, pattern: str | Sequence[str] = "blocks") -> li
     if not isinstance(model, nn.Module):
         raise TypeError(f"model must be a torch.nn.Module; got {type(model).__name__}")
     modules = dict(unwrapped(model).named_modules())
-    patterns = [pattern] if isinstance(pattern, str) else list(pattern)
     chosen: set[str] = set()
-    for one in patterns:
+    for one in patterns(pattern):
         found = _select(modules, one)
         if not found:
             raise ValueError(unknown("layer", one, filter(None, modules)))
         chosen.update(found)
     return [name for name in modules if name in chosen]
+
+
+def patterns(layers: str | Sequence[str]) -> list[str]:
+    """Returns one pattern or several as a list.
+
+    Raises:
+        TypeError: If one of them is not text.
+
+    Example:
+        >>> patterns("blocks")
+        ['blocks']
+    """
+    found = list(layers) if isinstance(layers, Iterable) and not isinstance(layers, str) else [layers]
+    for one in found:
+        if not isinstance(one, str):
+            raise TypeError(f"layers must be one name or pattern, or several; got {type(one).__name__}")
+    return found
 
 
 def _select(modules: Mapping[str, nn.Module], pattern: str) -> list[str]:

@@ -82,8 +82,11 @@ def ablation(
     ):
         if not given or set(given) - set(known):
             raise ValueError(f"{name} must be one or more of {', '.join(known)}; got {', '.join(given) or 'none'}")
-    if not k or not num_samples:
-        raise ValueError("k and num_samples must hold at least one number each")
+    if not k or not num_samples or draws < 1:
+        raise ValueError(
+            "k and num_samples must hold at least one number each and draws be at least 1; "
+            f"got {list(k)}, {list(num_samples)} and {draws}"
+        )
     x, y = collect(samples, labels)
     subsets = [(n, i, draw(y, n, seed=seed + i)[0]) for n in num_samples for i in range(draws)]
     rows: list[Sequence[Any]] = []
@@ -136,7 +139,7 @@ def rank_stability(table: pd.DataFrame, **default: Any) -> pd.DataFrame:
     mean = table.pivot_table(index=SETTINGS, columns="depth", values="modularity")
     key = tuple(wanted[name] for name in SETTINGS)
     if key not in mean.index:
-        raise ValueError(f"the default {wanted} is not one of the settings in the table")
+        raise ValueError(f"the default {wanted} is not one of the settings in the table; name one that is")
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="An input array is constant")
         spearman = mean.T.corrwith(mean.loc[key], method="spearman")

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from ._layers import layer_names as layer_names
-from ._layers import unwrapped
+from ._layers import patterns, unwrapped
 from ._names import nearest
 from .inputs import Graphs, Inputs, Named, forward, one_row_each
 from .pooling import Pool, check_pool, pool_rows, token_mask
@@ -166,7 +166,7 @@ def _rows(name: str, output: Any, samples: Any, pool: Pool) -> Tensor:
 def _calls(model: nn.Module, layers: str | Sequence[str]) -> dict[str, set[int] | None]:
     """Which of its calls in a forward pass each layer is recorded at; None for all of them."""
     calls: dict[str, set[int] | None] = {}
-    for pattern in [layers] if isinstance(layers, str) else layers:
+    for pattern in patterns(layers):
         found = re.fullmatch(r"(.+)@(\d+)", pattern)
         for name in layer_names(model, found[1] if found else pattern):
             known = calls.get(name, set())
@@ -180,7 +180,7 @@ def _check_runs(
     calls: Mapping[str, set[int] | None],
     seen: Sequence[Counter[str]],
 ) -> None:
-    exact = {name.partition("@")[0] for name in ([layers] if isinstance(layers, str) else layers)}
+    exact = {name.partition("@")[0] for name in patterns(layers)}
     often = {name: [one[name] for one in seen] for name in calls}
     idle = [name for name in calls if not any(often[name])]
     others = [name for name, _ in model.named_modules() if name and name not in idle]

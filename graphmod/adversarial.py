@@ -328,7 +328,7 @@ def first_departure(curves: pd.DataFrame, *, confidence: float = 0.95) -> pd.Dat
     from scipy.stats import norm
 
     if not 0 < confidence < 1:
-        raise ValueError(f"confidence must be between 0 and 1; got {confidence}")
+        raise ValueError(f"confidence must be in (0, 1); got {confidence}")
     every = curves[curves.samples == "all"]
     clean = every[every.condition == "clean"].set_index("layer")
     width = float(norm.ppf((1 + confidence) / 2)) * clean.standard_error

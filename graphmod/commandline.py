@@ -77,12 +77,12 @@ def _converter(hint: Any) -> Callable[[str], Any]:
             return tuple(_converter(get_args(hint)[0])(part) for part in text.split(",") if part)
         if get_origin(hint) is Literal:
             if text not in get_args(hint):
-                raise argparse.ArgumentTypeError(f"{text!r} is not one of {', '.join(map(str, get_args(hint)))}")
+                raise argparse.ArgumentTypeError(f"must be one of {', '.join(map(str, get_args(hint)))}; got {text!r}")
             return text
         try:
             return hint(text)
         except ValueError:
-            raise argparse.ArgumentTypeError(f"{text!r} is not {_metavar(hint)}") from None
+            raise argparse.ArgumentTypeError(f"must be {_metavar(hint)}; got {text!r}") from None
 
     return convert
 

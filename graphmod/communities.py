@@ -109,7 +109,7 @@ def temporal_leiden(
         Community of each sample in each layer, int64 `[L, N]` on the device of the graphs, numbered from the largest.
 
     Raises:
-        TypeError: If one of the graphs is a batch.
+        TypeError: If one of the graphs is a batch, or there is one graph instead of several.
         ValueError: As `leiden`; if there are no graphs, their nodes differ, one has no edge weight, or ω < 0.
 
     Example:
@@ -122,6 +122,8 @@ def temporal_leiden(
         Mucha et al., "Community structure in time-dependent, multiscale, and multiplex networks", Science 328, 2010.
     """
     _check(resolution, seed, num_iterations)
+    if isinstance(graphs, Data):
+        raise TypeError("expected the graphs of several layers; got one graph: for one there is leiden")
     graphs = list(graphs.values() if isinstance(graphs, Mapping) else graphs)
     if not graphs or len({graph.num_nodes for graph in graphs}) > 1:
         raise ValueError(f"the graphs must have the same nodes; got {[graph.num_nodes for graph in graphs]} nodes")

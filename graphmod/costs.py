@@ -23,12 +23,17 @@ def cost(model: nn.Module, sample: Tensor) -> dict[str, int]:
         FLOPs); `activation_memory`, the bytes of the outputs of all modules without children.
 
     Raises:
+        TypeError: If the model is not a module, or the sample not a tensor.
         ValueError: If there are no samples.
 
     Example:
         >>> cost(nn.Sequential(nn.Linear(4, 8, bias=False), nn.ReLU()), torch.rand(2, 4))
         {'num_parameters': 32, 'macs': 32, 'activation_memory': 64}
     """
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"model must be a torch.nn.Module; got {type(model).__name__}")
+    if not isinstance(sample, Tensor):
+        raise TypeError(f"sample must be a tensor; got {type(sample).__name__}")
     if sample.dim() == 0 or not len(sample):
         raise ValueError("sample must hold at least one sample; got none")
     memory = 0

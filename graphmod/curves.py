@@ -5,7 +5,7 @@ modularity_curve = summarize ∘ measure ∘ dynamic_graph, over repeats
 
 import inspect
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from importlib import resources
 from pathlib import Path
@@ -141,7 +141,7 @@ def from_activations(
 
     Raises:
         FileNotFoundError: If there is no such file or folder.
-        TypeError: If labels are not integers, or activations not floating.
+        TypeError: If labels are not integers, or activations neither a mapping nor floating.
         ValueError: If layers have other numbers of samples than there are labels, k does not fit, a layer is constant
             or holds NaN or Inf, or a file cannot be read.
 
@@ -151,6 +151,8 @@ def from_activations(
         DynamicGraph(2 layers, 20 samples, a … b)
     """
     layers = StoredActivations(activations) if isinstance(activations, str | Path) else activations
+    if not isinstance(layers, Mapping):
+        raise TypeError(f"activations must be a mapping from layers to arrays, or a path; got {type(layers).__name__}")
     graphs: dict[str, Data] = {}
     for name in tqdm(layers, "graphs", leave=False, unit="layer", disable=not progress or None):
         x, y = collect(torch.as_tensor(layers[name]), labels)
@@ -174,18 +176,25 @@ def measure(
     Returns:
         A long table: `repeat` (from 0), `layer`, `depth` (from 1), `metric`, `value`.
 
+    Raises:
+        TypeError: If the graphs are no `DynamicGraph`, or a metric is no function.
+
     Example:
         >>> import torch
         >>> graphs = DynamicGraph({"fc": knn_graph(torch.eye(4), k=1, y=torch.tensor([0, 0, 1, 1]))})
         >>> list(measure(graphs).metric)
         ['modularity', 'overlap', 'expected', 'maximum', 'normalized']
     """
-    repeats = [graphs] if isinstance(graphs, DynamicGraph) else graphs
-    functions = [metrics] if callable(metrics) else metrics
+    repeats = graphs if isinstance(graphs, Iterable) and not isinstance(graphs, DynamicGraph) else [graphs]
+    functions = [metrics] if callable(metrics) or isinstance(metrics, str) else metrics
     rows = []
     for repeat, one in enumerate(repeats):
+        if not isinstance(one, DynamicGraph):
+            raise TypeError(f"graphs must be one DynamicGraph, or several; got {type(one).__name__}")
         for depth, (layer, graph) in enumerate(one.items(), start=1):
             for function in functions:
+                if not callable(function):
+                    raise TypeError(f"metrics must be functions of a graph; got {function!r}")
                 found = function(graph)
                 named = found if isinstance(found, Mapping) else {_name(function): found}
                 rows += [(repeat, layer, depth, name, float(value)) for name, value in named.items()]
@@ -202,11 +211,16 @@ def summarize(values: pd.DataFrame) -> pd.DataFrame:
         One row a layer: `layer`, `depth`, a column for each metric with its mean, then one `<metric>_std` each with the
         sample standard deviation over the repeats (NaN for a single one), and `num_repeats`.
 
+    Raises:
+        ValueError: If it is no such table.
+
     Example:
         >>> one = pd.DataFrame({"repeat": 0, "layer": "fc", "depth": 1, "metric": "modularity", "value": [0.5]})
         >>> summarize(one).to_dict("records")
         [{'layer': 'fc', 'depth': 1, 'modularity': 0.5, 'modularity_std': nan, 'num_repeats': 1}]
     """
+    if "metric" not in values:
+        raise ValueError("the table has no column 'metric'; pass the one that measure returns")
     metrics = list(values.metric.unique())
     spread = values.groupby(["layer", "depth", "metric"], sort=False).value.agg(["mean", "std"]).unstack()
     table = spread["mean"][metrics].join(spread["std"][metrics].add_suffix("_std"))

@@ -183,6 +183,8 @@ def _torchvision(name: str, split: str, root: str | Path, download: bool) -> _So
     which |= {} if name == "ImageNet" else {"download": download}
     try:
         data = kind(str(root), **which)
+    except TypeError as error:  # some classes have other splits
+        raise ValueError(f"torchvision:{name} has no train and test split; use folder:PATH or pass tensors") from error
     except RuntimeError as error:
         raise FileNotFoundError(f"torchvision:{name} was not found in {root}: {error}") from error
     targets = getattr(data, "targets", None)
@@ -202,7 +204,7 @@ def _torchvision(name: str, split: str, root: str | Path, download: bool) -> _So
 
 def _npz(path: Path) -> _Source:
     if not path.is_file():
-        raise FileNotFoundError(f"there is no file {path}")
+        raise FileNotFoundError(f"there is no archive {path}")
     try:
         with np.load(path, allow_pickle=False) as archive:
             arrays = {key: archive[key] for key in archive.files if key in ("images", "labels")}
@@ -210,7 +212,10 @@ def _npz(path: Path) -> _Source:
         raise ValueError(f"{path} is not a NumPy archive of plain arrays: {error}") from error
     if set(arrays) != {"images", "labels"}:
         raise ValueError(f"{path} must hold the arrays images and labels")
-    images, labels = arrays["images"], torch.from_numpy(arrays["labels"])
+    if arrays["labels"].dtype.kind not in "iu" or arrays["labels"].ndim != 1 or not arrays["labels"].size:
+        kind, shape = arrays["labels"].dtype, list(arrays["labels"].shape)
+        raise ValueError(f"{path}: labels must be integers [N], N at least 1; got {kind} {shape}")
+    images, labels = arrays["images"], torch.from_numpy(arrays["labels"].astype(np.int64))
     if images.ndim == 3:
         images = images[:, None]
     elif images.ndim == 4 and images.shape[1] not in (1, 3) and images.shape[3] in (1, 3):
@@ -228,6 +233,8 @@ def _npz(path: Path) -> _Source:
 def _sized(image: Tensor, size: int | None) -> Tensor:
     if size is None:
         return image
+    if size < 1:
+        raise ValueError(f"image_size must be at least 1; got {size}")
     from torchvision.transforms.v2 import functional
 
     return functional.center_crop(functional.resize(image, [size], antialias=True), [size]).clamp(0, 1)

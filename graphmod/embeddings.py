@@ -161,7 +161,7 @@ def _principal(x: Tensor) -> Tensor:
 def _matrices(graphs: Mapping[str, Data]) -> Tensor:
     """Returns A = (D + Dᵀ) / 2 of each layer without its diagonal, float64 `[L, N, N]`, its mean weight 1."""
     if not graphs:
-        raise ValueError("there are no graphs")
+        raise ValueError("expected at least one graph; got none")
     num_nodes = next(iter(graphs.values())).num_nodes
     matrices = []
     for layer, graph in graphs.items():

@@ -165,12 +165,15 @@ def class_communities(found: Tensor, labels: Tensor, *, coverage: float = 0.9, s
         classes that share a community with this one, such as `"3 5"`).
 
     Raises:
+        TypeError: If one of the two is no tensor.
         ValueError: If the two are not of one length, or a share is not in (0, 1].
 
     Example:
         >>> class_communities(torch.tensor([0, 0, 0, 1]), torch.tensor([0, 0, 1, 1])).shared_with.tolist()
         ['1', '0']
     """
+    if not isinstance(found, Tensor) or not isinstance(labels, Tensor):
+        raise TypeError(f"found and labels must be tensors; got {type(found).__name__} and {type(labels).__name__}")
     if found.dim() != 1 or found.shape != labels.shape:
         raise ValueError(f"found and labels must be [N] both; got {list(found.shape)} and {list(labels.shape)}")
     if not (0 < coverage <= 1 and 0 < shared <= 1):

@@ -53,9 +53,9 @@ def redundant_layers(values: pd.DataFrame, *, confidence: float = 0.95, toleranc
         raise ValueError(f"confidence must be in (0, 1); got {confidence}")
     if tolerance is not None and not tolerance >= 0:
         raise ValueError(f"tolerance must be at least 0; got {tolerance}")
-    rows = values[values.metric == "modularity"]
+    rows = values[values.metric == "modularity"] if "metric" in values else values.head(0)
     if rows.empty:
-        raise ValueError("the table has no metric 'modularity'; measure the graphs with modularity_terms")
+        raise ValueError("the table has no metric 'modularity'; pass the one that measure returns, of modularity_terms")
     q = rows.pivot_table(index="repeat", columns="depth", values="value")
     if len(q) < 2 and tolerance is None:
         raise ValueError("one repeat says nothing about chance; measure several repeats, or state a tolerance")

@@ -96,7 +96,7 @@ class ModularityGraph(BaseTransform):
     def forward(self, data: Data) -> Data:
         """Returns the `Data` with other edges; all else stays."""
         if data.x is None:
-            raise ValueError("the graph is made of the features x, and the Data has none")
+            raise ValueError("the graph is made of the features x, and the Data has none; set its x")
         found = self.graph(data.x.flatten(1), self.k, **self.options)
         data.edge_index, data.edge_weight = found.edge_index, found.edge_weight
         return data

@@ -66,7 +66,10 @@ def removal_curves(
     for name in criteria:
         find_criterion(name)
     if not criteria or not removed or min(removed) < 1:
-        raise ValueError("criteria and removed must name one or more each, and removed numbers from 1 on")
+        raise ValueError(
+            "criteria and removed must hold at least one entry each, removed numbers from 1 on; "
+            f"got {list(criteria)} and {list(removed)}"
+        )
     x, y = collect(samples, labels)
     if x.dim() == 4:
         model = deepcopy(model).to(memory_format=torch.channels_last)  # a fifth faster on a CPU
@@ -195,6 +198,8 @@ def summarize_training(table: pd.DataFrame) -> pd.DataFrame:
         >>> summarize_training(table.assign(test_accuracy=[0.6, 0.7, 0.8])).to_dict("records")
         [{'network': 'small', 'accuracy_last': 0.8, 'accuracy_best': 0.7, 'best_epoch': 2}]
     """
+    if "test_accuracy" not in table:
+        raise ValueError("the table has no column 'test_accuracy'; train for at least one epoch, with test images")
     last = table.groupby("network", sort=False).test_accuracy.last().rename("accuracy_last")
     best = table.loc[table.groupby("network", sort=False).held_out_accuracy.idxmax()].set_index("network")
     best = best[["test_accuracy", "epoch"]].set_axis(["accuracy_best", "best_epoch"], axis=1)

@@ -210,7 +210,7 @@ def graph_matrix(
         b  0.67  1.00
     """
     if not graphs or (others is not None and not others):
-        raise ValueError("there are no graphs to compare")
+        raise ValueError("expected at least one graph; got none")
     if others is not None:
         values = [[float(measure(graph, other)) for other in others.values()] for graph in graphs.values()]
         return pd.DataFrame(values, list(graphs), list(others))
@@ -280,7 +280,7 @@ def layer_pairs(matrices: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
         1     a     b       0.5         0.5
     """
     if not matrices:
-        raise ValueError("there are no matrices")
+        raise ValueError("expected at least one matrix; got none")
     first = next(iter(matrices.values()))
     for name, matrix in matrices.items():
         if not (matrix.index.equals(first.index) and matrix.columns.equals(first.columns)):
@@ -379,7 +379,7 @@ def compare_groups(
         1  outputs   inside   0.375  0.125
     """
     if not matrix.index.equals(matrix.columns):
-        raise ValueError("matrix must have the same layers in its rows and columns")
+        raise ValueError("matrix must have the same layers in its rows and columns: compare a network with itself")
     if max_distance is not None and max_distance < 1:
         raise ValueError(f"max_distance must be at least 1; got {max_distance}")
     names = [one for layers in groups.values() for one in layers]
@@ -417,6 +417,9 @@ def compare_groups(
 def _grams(activations: Activations) -> tuple[list[str], Tensor, Tensor]:
     """Returns the layers' names, their Gram matrices `[L, N²]`, and the diagonals of these `[L, N]`."""
     grams: dict[str, Tensor] = {}
+    if activations is None or isinstance(activations, Tensor):
+        kind = type(activations).__name__
+        raise TypeError(f"activations must be a mapping from layers to tensors, or such pairs; got {kind}")
     for name, x in activations.items() if isinstance(activations, Mapping) else activations:
         _check_features(x, f"layer {name!r}")
         first, other = next(iter(grams.items()), (name, x))
@@ -424,7 +427,7 @@ def _grams(activations: Activations) -> tuple[list[str], Tensor, Tensor]:
             raise ValueError(f"layers must hold the same samples; {first!r} has {len(other)}, {name!r} has {len(x)}")
         grams[name] = _gram(x.detach())
     if not grams:
-        raise ValueError("there are no layers to compare")
+        raise ValueError("expected at least one layer; got none")
     own = torch.stack([gram.diagonal() for gram in grams.values()])
     return list(grams), torch.stack([gram.flatten() for gram in grams.values()]), own
 
@@ -480,6 +483,8 @@ def _check_features(x: Tensor, name: str) -> None:
 
 def _check_graphs(a: Data, b: Data) -> None:
     for graph in (a, b):
+        if not isinstance(graph, Data):
+            raise TypeError(f"a graph must be a torch_geometric Data; got {type(graph).__name__}")
         if isinstance(graph, Batch):
             raise TypeError(f"expected one graph; got a Batch of {graph.num_graphs}: take them one by one")
     if a.num_nodes != b.num_nodes:

@@ -72,7 +72,11 @@ def drop_layers(model: nn.Module, layers: pd.DataFrame | Iterable[str], sample: 
           (2): Linear(in_features=4, out_features=2, bias=True)
         )
     """
-    names = list(layers.layer) if isinstance(layers, pd.DataFrame) else list(layers)
+    if isinstance(layers, pd.DataFrame):
+        if "layer" not in layers:
+            raise ValueError(f"the plan has no column 'layer'; it has {', '.join(map(str, layers.columns))}")
+        layers = layers.layer
+    names = [layers] if isinstance(layers, str) else list(layers)
     check_removable(removable_layers(model, sample), names)
     parts = chain_layers(model)
     smaller = deepcopy(model)
@@ -97,7 +101,7 @@ def check_removable(table: pd.DataFrame, layers: Sequence[str]) -> None:
         if reasons[layer]:
             raise ValueError(f"layer {layer!r} cannot be removed: it {reasons[layer]}")
         if number > 1:
-            raise ValueError(f"layer {layer!r} is named {number} times")
+            raise ValueError(f"layer {layer!r} is named {number} times; name it once")
 
 
 def skip_layers(model: nn.Module, layers: Iterable[str], sample: Tensor) -> nn.Module:

@@ -117,6 +117,8 @@ def train(
     """
     _check_options(images, augment or flip or channels_last, precision, teacher_weight, temperature)
     _check_schedule(epochs, milestones, warmup)
+    if epochs < 0 or batch_size < 1:
+        raise ValueError(f"epochs must be at least 0 and batch_size at least 1; got {epochs} and {batch_size}")
     pairs = {"train": (images, labels), "held_out": held_out or (None, None), "test": (test_images, test_labels)}
     home = next(model.parameters()).device
     sets = {name: _moved(x, y, home) for name, (x, y) in pairs.items() if x is not None and y is not None}

@@ -26,7 +26,7 @@ def prediction_depth(graphs: Mapping[str, Data] | Iterable[Data], labels: Tensor
         layers, L + 1 if it is wrong in the last one.
 
     Raises:
-        TypeError: If labels are not integers.
+        TypeError: If labels are not integers, or there is one graph instead of several.
         ValueError: If there are no graphs, or their nodes differ; as `knn_accuracy`.
 
     Example:
@@ -41,6 +41,8 @@ def prediction_depth(graphs: Mapping[str, Data] | Iterable[Data], labels: Tensor
         compare neighbours among the training samples with the network's own prediction; here they are compared with the
         label, and neighbours are the other samples of the graph.
     """
+    if isinstance(graphs, Data):
+        raise TypeError("expected the graphs of several layers; got one graph: pass a dynamic graph")
     graphs = list(graphs.values() if isinstance(graphs, Mapping) else graphs)
     if len({graph.num_nodes for graph in graphs}) != 1:
         raise ValueError(f"the graphs must have the same nodes; got {[graph.num_nodes for graph in graphs]} nodes")
@@ -63,6 +65,7 @@ def community_flows(found: Tensor, labels: Tensor) -> pd.DataFrame:
         `num_samples`.
 
     Raises:
+        TypeError: If `found` is no tensor.
         ValueError: If the shapes do not fit, or there are fewer than two layers.
 
     Example:
@@ -91,6 +94,7 @@ def community_events(found: Tensor, *, share: float = 0.2) -> pd.DataFrame:
         communities that have at least `share` of their members from each of two or more.
 
     Raises:
+        TypeError: If `found` is no tensor.
         ValueError: If the shape does not fit, there are fewer than two layers, or the share is not in (0, 0.5].
 
     Example:
@@ -128,6 +132,8 @@ def community_events(found: Tensor, *, share: float = 0.2) -> pd.DataFrame:
 
 
 def _check(found: Tensor, labels: Tensor | None = None) -> None:
+    if not isinstance(found, Tensor):
+        raise TypeError(f"found must be a tensor of integers [L, N]; got {type(found).__name__}")
     if found.dim() != 2 or len(found) < 2 or found.is_floating_point():
         raise ValueError(f"found must be integers [L, N] of at least two layers; got {found.dtype} {list(found.shape)}")
     if labels is not None and labels.shape != found.shape[1:]:

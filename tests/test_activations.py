@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from graphmod import layer_activations, layer_names
+from graphmod.activations import num_bytes
 from graphmod.models import build
 
 
@@ -151,6 +152,12 @@ def test_wrong_samples() -> None:
         layer_activations(model, None, "0")
     with pytest.raises(TypeError, match="model must be a torch.nn.Module; got str"):
         layer_names("resnet56")
+    for layers in (3, None, ["0", 1]):
+        with pytest.raises(TypeError, match="layers must be one name or pattern, or several; got (int|NoneType)"):
+            layer_names(model, layers)
+    for size in ("2 apples", None, -1):
+        with pytest.raises(ValueError, match="max_memory must be a number of bytes or a size such as '500MB' or '2GB'"):
+            num_bytes(size)
     with pytest.raises(TypeError, match="must be a tensor or yield tensors x, pairs"):
         layer_activations(model, [("text", 1)], "0")
     with pytest.raises(ValueError, match="batch_size must be at least 1; got 0"):

@@ -136,7 +136,7 @@ def test_the_first_layer_outside_the_band() -> None:
     assert table.change_there["far"] == pytest.approx(-0.06)
     assert table.change_last.tolist() == pytest.approx([-0.015, -0.5])
     assert first_departure(pd.concat([clean, near]), confidence=0.8).departs_at.item() == "a"
-    with pytest.raises(ValueError, match="confidence must be between 0 and 1; got 95"):
+    with pytest.raises(ValueError, match=r"confidence must be in \(0, 1\); got 95"):
         first_departure(clean, confidence=95)
 
 

@@ -1,6 +1,7 @@
 """Attacks: every member keeps the family's promises; FGSM, PGD and CW are those of the libraries of the field."""
 
 import inspect
+import sys
 import warnings
 from copy import deepcopy
 from types import ModuleType
@@ -304,7 +305,9 @@ def test_published_fgsm_is_the_replay() -> None:
     clipped = normalize(x).clamp(0, 1) * 0.25 + 0.4
     torch.testing.assert_close(clip_only(model, x, y), clipped)
     torch.testing.assert_close(clip_only(nn.Identity(), x, y, mean=[0.4] * 3, std=[0.25] * 3), clipped)
-    with pytest.raises(ValueError, match="pass mean and std together"):
+    with pytest.raises(
+        ValueError, match=r"mean and std must be given together, or neither; got \[0.4, 0.4, 0.4\] and None"
+    ):
         clip_only(model, x, y, mean=[0.4] * 3)
 
 
@@ -392,6 +395,13 @@ def test_attacks_of_the_toolbox(digits: tuple[nn.Module, Tensor, Tensor]) -> Non
     targets = (y + 1) % 10
     found = find_attack("art:SaliencyMapMethod")(model, x[:5], y[:5], targets=targets[:5])
     assert (classes(model, found) == targets[:5]).double().mean() >= 0.8
+
+
+def test_the_toolbox_is_named_where_it_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "art", None)
+    monkeypatch.setitem(sys.modules, "art.attacks", None)
+    with pytest.raises(ImportError, match="art:NAME needs the Adversarial Robustness Toolbox: pip install"):
+        find_attack("art:DeepFool")(network(), images(2), torch.tensor([0, 1]))
 
 
 @pytest.mark.usefixtures("toolbox")

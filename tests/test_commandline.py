@@ -54,8 +54,8 @@ def test_every_type() -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--k", "three"], "argument --k: 'three' is not INT"),
-        (["--order", "random"], "argument --order: 'random' is not one of file, stratified"),
+        (["--k", "three"], "argument --k: must be INT; got 'three'"),
+        (["--order", "random"], "argument --order: must be one of file, stratified; got 'random'"),
         (["--q", "3"], "unrecognized arguments: --q 3"),
     ],
 )

@@ -279,6 +279,10 @@ def test_temporal_leiden_refuses() -> None:
         temporal_leiden([])
     with pytest.raises(ValueError, match=r"the graphs must have the same nodes; got \[34, 400\] nodes"):
         temporal_leiden([graph, planted()])
+    with pytest.raises(
+        TypeError, match="expected the graphs of several layers; got one graph: for one there is leiden"
+    ):
+        temporal_leiden(graph)
     with pytest.raises(ValueError, match="graph 1 has no edge weight"):
         temporal_leiden([graph, Data(edge_index=torch.empty(2, 0, dtype=torch.int64), num_nodes=34)])
     for coupling in (-1.0, math.nan, math.inf):

@@ -34,6 +34,10 @@ def test_by_hand() -> None:
     assert not any(module._forward_hooks for module in model.modules())
     with pytest.raises(ValueError, match="sample must hold at least one sample; got none"):
         cost(model, torch.rand(0, 3, 5, 5))
+    with pytest.raises(TypeError, match="model must be a torch.nn.Module; got str"):
+        cost("resnet20", torch.rand(1, 3, 5, 5))
+    with pytest.raises(TypeError, match="sample must be a tensor; got list"):
+        cost(model, [0.5])
 
 
 class Sleep(nn.Module):

@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from graphmod import (
     DynamicGraph,
     dynamic_graph,
+    from_activations,
     knn_graph,
     layer_activations,
     measure,
@@ -218,8 +219,27 @@ def test_graphs_of_other_samples_do_not_mix() -> None:
     a, b = (knn_graph(torch.eye(4), y=y) for y in (torch.tensor([0, 0, 1, 1]), torch.tensor([0, 1, 1, 1])))
     with pytest.raises(ValueError, match="the graph of layer 'b' must have the same labels y"):
         DynamicGraph({"a": a, "b": b})
-    with pytest.raises(ValueError, match="at least one layer"):
+    with pytest.raises(ValueError, match="the graph of layer 'a' has no labels y; build it with y"):
+        DynamicGraph({"a": knn_graph(torch.eye(4))})
+    with pytest.raises(ValueError, match="a dynamic graph needs at least one layer; got none"):
         DynamicGraph({})
+    with pytest.raises(TypeError, match="graphs must be a mapping from layers to graphs; got list"):
+        DynamicGraph([a])
+
+
+def test_wrong_kinds() -> None:
+    graphs = DynamicGraph({"a": knn_graph(torch.eye(4), y=torch.tensor([0, 0, 1, 1]))})
+    for other in (None, {"a": graphs["a"]}, graphs["a"]):
+        with pytest.raises(TypeError, match="graphs must be one DynamicGraph, or several; got"):
+            measure(other)
+    for metrics in ("modularity", ["modularity"]):
+        with pytest.raises(TypeError, match="metrics must be functions of a graph; got 'modularity'"):
+            measure(graphs, metrics)
+    for activations in (None, [torch.eye(4)], torch.eye(4)):
+        with pytest.raises(TypeError, match="activations must be a mapping from layers to arrays, or a path; got"):
+            from_activations(activations, [0, 0, 1, 1])
+    with pytest.raises(ValueError, match="the table has no column 'metric'; pass the one that measure returns"):
+        summarize(pd.DataFrame({"layer": ["a"], "modularity": [0.5]}))
 
 
 # --- bad input: one sentence, which names the layer ---

@@ -103,7 +103,7 @@ def test_npz(shape: tuple[int, ...], dtype: type, tmp_path: Path) -> None:
 
 def test_wrong_npz(tmp_path: Path) -> None:
     path = tmp_path / "x.npz"
-    with pytest.raises(FileNotFoundError, match="there is no file"):
+    with pytest.raises(FileNotFoundError, match="there is no archive .*x.npz"):
         load(f"npz:{path}")
     np.savez(path, images=np.array([None, {}]), labels=np.arange(2))
     with pytest.raises(ValueError, match="is not a NumPy archive of plain arrays"):
@@ -117,6 +117,10 @@ def test_wrong_npz(tmp_path: Path) -> None:
     np.savez(path, images=np.full((2, 1, 2, 2), 255.0), labels=np.arange(2))
     with pytest.raises(ValueError, match=r"images must be uint8 or in \[0, 1\]; got 255 to 255"):
         load(f"npz:{path}")
+    for labels in (np.array(["cat", "dog"]), np.array(1), np.arange(0), np.eye(2)):
+        np.savez(path, images=np.ones((2, 1, 2, 2)), labels=labels)
+        with pytest.raises(ValueError, match=r"x.npz: labels must be integers \[N\], N at least 1; got"):
+            load(f"npz:{path}")
     np.savez(path, images=np.ones((2, 1, 2, 2)), labels=np.arange(3))
     with pytest.raises(ValueError, match=r"images must be \[N, C, H, W\] with one label each"):
         load(f"npz:{path}")
@@ -137,6 +141,20 @@ def test_torchvision_through_its_own_loader(tmp_path: Path) -> None:
     assert samples.classes[2] == "2 - two"
 
 
+def test_torchvision_sets_of_another_kind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from torchvision import datasets
+
+    with pytest.raises(ValueError, match="torchvision:FakeData has no train and test split; use folder:PATH"):
+        load("torchvision:FakeData", root=tmp_path)
+    monkeypatch.setattr(
+        datasets, "Nameless", type("Nameless", (), {"__init__": lambda self, *_, **__: None}), raising=False
+    )
+    with pytest.raises(
+        ValueError, match="torchvision:Nameless does not list its labels; use folder:PATH or pass tensors"
+    ):
+        load("torchvision:Nameless", root=tmp_path)
+
+
 def test_unknown_data_sets(tmp_path: Path) -> None:
     for name in ("digit", "folder", "digits:x"):
         with pytest.raises(ValueError, match=f"there is no data set '{name}'; choose digits, folder:PATH"):
@@ -145,5 +163,8 @@ def test_unknown_data_sets(tmp_path: Path) -> None:
         load("torchvision:CIFAR11")
     with pytest.raises(FileNotFoundError, match="torchvision:CIFAR10 was not found in"):
         load("torchvision:CIFAR10", root=tmp_path)
+    for size in (0, -1):
+        with pytest.raises(ValueError, match=f"image_size must be at least 1; got {size}"):
+            load("digits", num_samples=2, image_size=size)
     with pytest.raises(ValueError, match="digits has the splits train and test; got 'val'"):
         load("digits", split="val")

@@ -164,7 +164,7 @@ def test_directions_loops_and_the_scale_of_weights_do_not_matter() -> None:
 
 def test_bad_graphs() -> None:
     pair = Data(edge_index=torch.tensor([[0], [1]]), num_nodes=2)
-    with pytest.raises(ValueError, match="there are no graphs"):
+    with pytest.raises(ValueError, match="expected at least one graph; got none"):
         layer_positions({})
     with pytest.raises(ValueError, match="the graph of layer 'b' must have as many nodes as the first one, at least 2"):
         layer_positions({"a": pair, "b": Data(edge_index=pair.edge_index, num_nodes=3)})

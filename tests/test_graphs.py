@@ -220,6 +220,7 @@ def test_arguments_are_not_changed() -> None:
             ValueError,
             r"layer 'conv1' must have shape \[N, D\]; got \[5, 2, 2\]: flatten it first",
         ),
+        (torch.rand(5, 0), 3, ValueError, r"layer 'conv1' must have shape \[N, D\]; got \[5, 0\]"),
         (torch.ones(5, 2, dtype=torch.int64), 3, TypeError, "must be a tensor of floating type; got torch.int64"),
         ([[1.0]], 1, TypeError, "must be a tensor of floating type; got list"),
         (torch.rand(3, 2), 3, ValueError, "k must be at least 1 and smaller than the number of samples; got k=3 for 3"),
@@ -258,12 +259,12 @@ def test_symmetrisation_against_matrices() -> None:
     ("edges", "weight", "message"),
     [
         ([[0, 1], [1, 0]], [1.0], r"edge_index must be int64 \[2, E\]"),
-        ([[0, 3], [3, 0]], [1.0, 1.0], "numbers of 3 nodes"),
+        ([[0, 3], [3, 0]], [1.0, 1.0], "edge_index must hold numbers of 3 nodes; got one outside"),
         ([[0], [1]], [1.0], "each pair in both directions"),
         ([[1, 0], [0, 1]], [1.0, 1.0], "must be sorted"),
         ([[0, 1, 1], [1, 0, 1]], [1.0, 1.0, 1.0], "none from a node to itself"),
         ([[0, 0, 1, 1], [1, 1, 0, 0]], [1.0] * 4, "none twice"),
-        ([[0, 1], [1, 0]], [1.0, torch.nan], "finite"),
+        ([[0, 1], [1, 0]], [1.0, torch.nan], "edge weights must be finite; got NaN or Inf"),
     ],
 )
 def test_the_door_refuses(edges: list[list[int]], weight: list[float], message: str) -> None:

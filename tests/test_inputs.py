@@ -1,6 +1,7 @@
 """Any network, any samples: each row of the table is run, and what its layers give is what a plain hook sees."""
 
 import re
+import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -317,7 +318,10 @@ def test_calls_by_their_number() -> None:
     with pytest.raises(ValueError, match="there is no cell@4: the layer runs 3 times in a forward pass"):
         layer_activations(model, x, "cell@4")
     unlike = [torch.rand(5, 3, 4), torch.rand(5, 2, 4)]
-    with pytest.raises(ValueError, match="layer 'cell' runs 2 times for one batch and 3 times for another"):
+    with pytest.raises(
+        ValueError,
+        match="layer 'cell' runs 2 times for one batch and 3 times for another; name its calls, cell@1 and so on",
+    ):
         layer_activations(model, unlike, "cell")
     assert layer_activations(model, unlike, "cell@2")["cell@2"].shape == (10, 6)
 
@@ -376,6 +380,12 @@ def test_a_network_of_timm_by_name() -> None:
     assert np.allclose(other.normalize.std.flatten(), 0.5)
     with pytest.raises(ValueError, match="there is no timm model named 'resnet10x'; the nearest are 'resnet10t'"):
         build("timm:resnet10x")
+
+
+def test_packages_that_are_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "timm", None)
+    with pytest.raises(ValueError, match="models of timm need the package timm: pip install timm"):
+        build("timm:resnet10t")
 
 
 PAGE = re.findall(

@@ -1,5 +1,6 @@
 """The metric of torchmetrics equals the graph of all samples at once, also over processes."""
 
+import importlib
 import subprocess
 import sys
 from pathlib import Path
@@ -74,6 +75,13 @@ def test_what_does_not_fit() -> None:
         LayerModularity(["a", "b"]).update({"a": x}, y)
     with pytest.raises(ValueError, match="rows must be a tensor, or a tensor by the name of each layer"):
         LayerModularity().update({"a": x}, y)
+
+
+def test_without_torchmetrics(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torchmetrics", None)
+    monkeypatch.delitem(sys.modules, "graphmod.layer_modularity")
+    with pytest.raises(ImportError, match="LayerModularity is a metric of torchmetrics: pip install torchmetrics"):
+        importlib.import_module("graphmod.layer_modularity")
 
 
 WORKER = """

@@ -117,4 +117,6 @@ def test_the_command(study: Path, tmp_path: Path) -> None:
     assert (whole.returncode, whole.stderr) == (0, "")
     none = subprocess.run([*command, str(tmp_path)], capture_output=True, text=True)
     assert none.returncode == 2
+    with pytest.raises(FileNotFoundError, match="is not a result of graphmod: there is no manifest.json"):
+        verify(tmp_path)
     assert none.stderr == f"error: {tmp_path} is not a result of graphmod: there is no manifest.json\n"

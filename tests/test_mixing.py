@@ -137,6 +137,8 @@ def test_class_communities() -> None:
 
 def test_class_communities_refuses() -> None:
     labels = torch.tensor([0, 1])
+    with pytest.raises(TypeError, match="found and labels must be tensors; got list and Tensor"):
+        class_communities([0, 1], torch.tensor([0, 1]))
     with pytest.raises(ValueError, match=r"found and labels must be \[N\] both; got \[1\] and \[2\]"):
         class_communities(labels[:1], labels)
     with pytest.raises(ValueError, match=r"coverage and shared must be in \(0, 1\]; got 0 and 0.2"):

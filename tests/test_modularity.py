@@ -215,8 +215,14 @@ def test_wrong_weights(weight: Tensor, message: str) -> None:
         modularity(graph, labels)
 
 
+def test_what_is_no_graph() -> None:
+    for other in (None, torch.eye(3), {"edge_index": torch.tensor([[0], [1]])}):
+        with pytest.raises(TypeError, match="a graph must be a torch_geometric Data; got (NoneType|Tensor|dict)"):
+            modularity(other, torch.tensor([0, 1, 1]))
+
+
 def test_no_edge_index() -> None:
-    with pytest.raises(ValueError, match="the graph has no edge_index"):
+    with pytest.raises(ValueError, match="the graph has no edge_index; build it with knn_graph, or set it"):
         modularity(Data(num_nodes=2), torch.tensor([0, 1]))
 
 

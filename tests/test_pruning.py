@@ -87,8 +87,10 @@ def test_bad_settings(settings: dict, message: str) -> None:
 
 def test_no_modularity() -> None:
     table = measured(np.array([[0.1, 0.2]]))
-    with pytest.raises(ValueError, match="the table has no metric 'modularity'; measure the graphs"):
+    with pytest.raises(ValueError, match="the table has no metric 'modularity'; pass the one that measure returns"):
         redundant_layers(table[table.metric == "overlap"])
+    with pytest.raises(ValueError, match="pass the one that measure returns, of modularity_terms"):
+        redundant_layers(pd.DataFrame({"layer": ["a"], "modularity": [0.5]}))
 
 
 def test_grid_has_a_curve_for_each_pair_and_shades_what_idles() -> None:

@@ -93,8 +93,8 @@ def test_the_picture_shows_means_and_ranges(table: pd.DataFrame) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"criteria": []}, "criteria and removed must name one or more each"),
-        ({"removed": [0, 1]}, "removed numbers from 1 on"),
+        ({"criteria": []}, r"criteria and removed must hold at least one entry each, .*; got \[\] and"),
+        ({"removed": [0, 1]}, r"removed numbers from 1 on; got .* and \[0, 1\]"),
         ({"removed": [8]}, "num_layers must be from 1 to 7, the layers that can go; got 8"),
         ({"criteria": ["chance"]}, "no graphmod.criteria member named 'chance'"),
         ({"splits": 6}, "6 x 60 samples were asked for, there are 300"),
@@ -107,6 +107,11 @@ def test_refusals(digits, changes: dict, message: str) -> None:
         single_removals(
             torch.nn.Sequential(torch.nn.Linear(2, 3)), torch.rand(9, 2), torch.arange(9) % 3, num_samples=5
         )
+
+
+def test_no_epochs_have_no_summary() -> None:
+    with pytest.raises(ValueError, match="the table has no column 'test_accuracy'; train for at least one epoch"):
+        summarize_training(pd.DataFrame({"network": ["small"]}))
 
 
 def test_networks_are_trained_alike_and_summarized(digits, tmp_path: Path) -> None:

@@ -177,8 +177,11 @@ def test_bad_features(x: Tensor, error: type[Exception], message: str) -> None:
 
 
 def test_bad_layers() -> None:
-    with pytest.raises(ValueError, match="there are no layers to compare"):
+    with pytest.raises(ValueError, match="expected at least one layer; got none"):
         cka_matrix({})
+    for activations in (None, torch.rand(5, 2)):
+        with pytest.raises(TypeError, match="activations must be a mapping from layers to tensors, or such pairs; got"):
+            cka_matrix(activations)
     with pytest.raises(ValueError, match="layers must hold the same samples; 'a' has 5, 'b' has 6"):
         cka_matrix({"a": torch.rand(5, 2), "b": torch.rand(6, 2)})
     with pytest.raises(ValueError, match="both networks must be given the same samples; got 5 and 6"):
@@ -233,8 +236,11 @@ def test_bad_graphs(measure: Callable) -> None:
         measure(graph, knn_graph(randn(7, 2), 2))
     with pytest.raises(TypeError, match="expected one graph; got a Batch of 2: take them one by one"):
         measure(graph, Batch.from_data_list([graph, graph]))
+    for pair in ((None, graph), (graph, "graph")):
+        with pytest.raises(TypeError, match="a graph must be a torch_geometric Data; got (NoneType|str)"):
+            measure(*pair)
     for graphs, others in (({}, None), ({"a": graph}, {})):
-        with pytest.raises(ValueError, match="there are no graphs to compare"):
+        with pytest.raises(ValueError, match="expected at least one graph; got none"):
             graph_matrix(graphs, measure, others)
 
 
@@ -277,7 +283,7 @@ def test_layer_pairs() -> None:
     table = layer_pairs({"one": matrix, "two": -matrix})
     assert all(matrix.loc[row.layer, row.other] == row.one == -row.two for row in table.itertuples())
     assert len(table) == 6
-    with pytest.raises(ValueError, match="there are no matrices"):
+    with pytest.raises(ValueError, match="expected at least one matrix; got none"):
         layer_pairs({})
     with pytest.raises(ValueError, match="matrix 'two' must have the layers of the first one in its rows and columns"):
         layer_pairs({"one": matrix, "two": matrix.T})
@@ -413,7 +419,7 @@ def test_heatmaps_in_rows_of_two() -> None:
 
 
 def test_heatmap_without_numbers() -> None:
-    with pytest.raises(ValueError, match="there are no matrices to draw"):
+    with pytest.raises(ValueError, match="expected at least one matrix; got none"):
         plot_heatmap({})
     with pytest.raises(ValueError, match="matrix 'dead' holds no number to draw"):
         plot_heatmap({"dead": square([[np.nan]])})

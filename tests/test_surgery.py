@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import torch
 from torch import Tensor, nn
@@ -155,7 +156,7 @@ def test_what_a_pass_refuses(model: Callable[[], nn.Module], layer: str, message
     ("layers", "message"),
     [
         (["layer2.0"], "layer 'layer2.0' cannot be removed: it takes 16 channels and gives 32"),
-        (["layer1.1", "layer1.1"], "layer 'layer1.1' is named 2 times"),
+        (["layer1.1", "layer1.1"], "layer 'layer1.1' is named 2 times; name it once"),
         (["layer1.9"], "no removable layer named 'layer1.9'; the nearest are 'layer1.2'"),
         (["conv1"], "layers that a module calls by name cannot go"),
     ],
@@ -163,6 +164,14 @@ def test_what_a_pass_refuses(model: Callable[[], nn.Module], layer: str, message
 def test_what_names_refuse(layers: list[str], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         drop_layers(build("resnet20"), layers)
+
+
+def test_one_name_and_tables_of_something_else() -> None:
+    assert drop_layers(build("resnet20"), "layer1.1").state_dict().keys() == drop_layers(
+        build("resnet20"), ["layer1.1"]
+    ).state_dict().keys()  # fmt: skip
+    with pytest.raises(ValueError, match="the plan has no column 'layer'; it has depth, reason"):
+        drop_layers(build("resnet20"), pd.DataFrame({"depth": [1], "reason": [""]}))
 
 
 def test_a_stride_is_seen_without_a_pass() -> None:

@@ -204,6 +204,8 @@ def test_a_file_that_is_something_else(hard, tmp_path: Path, content: bytes) -> 
     with pytest.raises(ValueError, match="run.csv is not the table of a ModularityTracker; choose another path"):
         ModularityTracker(network(), *hard, path=path)
     assert path.read_bytes() == content
+    with pytest.raises(ValueError, match="is not the table of a ModularityTracker; choose another path"):
+        ModularityTracker(network(), *hard, path=tmp_path)
 
 
 def test_a_file_of_other_layers(hard, tmp_path: Path) -> None:

@@ -286,6 +286,8 @@ def test_held_out_images_stand_beside_the_test_images(problem) -> None:
         ({"milestones": (2, 2)}, r"milestones must rise from 1 on and be less than epochs, 4; got \[2, 2\]"),
         ({"milestones": (0,)}, r"milestones must rise .*; got \[0\]"),
         ({"milestones": (1, 4)}, r"milestones must rise .*; got \[1, 4\]"),
+        ({"epochs": -1}, "epochs must be at least 0 and batch_size at least 1; got -1 and 120"),
+        ({"batch_size": 0}, "epochs must be at least 0 and batch_size at least 1; got 4 and 0"),
         ({"warmup": 4}, "warmup must be at least 0 and less than epochs, 4; got 4"),
         ({"warmup": -1}, "warmup must be at least 0 and less than epochs, 4; got -1"),
         ({"labels": torch.zeros(7).long()}, r"labels must have shape \[120\], one for each image; got \[7\]"),

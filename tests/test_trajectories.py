@@ -47,6 +47,8 @@ def test_a_sample_among_another_class_to_the_end_is_never_settled() -> None:
 def test_prediction_depth_needs_graphs() -> None:
     with pytest.raises(ValueError, match=r"the graphs must have the same nodes; got \[\] nodes"):
         prediction_depth([], torch.tensor([0, 1]))
+    with pytest.raises(TypeError, match="expected the graphs of several layers; got one graph: pass a dynamic graph"):
+        prediction_depth(Data(edge_index=torch.tensor([[0], [1]]), num_nodes=2))
     with pytest.raises(ValueError, match="the graph has no labels y"):
         prediction_depth([Data(edge_index=torch.tensor([[0], [1]]), num_nodes=2)])
 
@@ -118,6 +120,8 @@ def test_bad_communities(found: Tensor) -> None:
 
 def test_bad_labels_and_share() -> None:
     found = torch.zeros(2, 5, dtype=torch.int64)
+    with pytest.raises(TypeError, match=r"found must be a tensor of integers \[L, N\]; got list"):
+        community_events(found.tolist())
     with pytest.raises(ValueError, match=r"labels must have shape \[5\], one for each sample; got \[4\]"):
         community_flows(found, torch.zeros(4))
     with pytest.raises(ValueError, match=r"share must be in \(0, 0.5\]; got 0.7"):

@@ -47,7 +47,7 @@ def clip_only(
         tensor([[[[0.5000, 0.6000, 0.7500]]]])
     """
     if (mean is None) != (std is None):
-        raise ValueError("pass mean and std together, or neither")
+        raise ValueError(f"mean and std must be given together, or neither; got {mean} and {std}")
     if mean is None or std is None:
         normalize = normalization(model)
         mean, std = normalize.mean.flatten().tolist(), normalize.std.flatten().tolist()

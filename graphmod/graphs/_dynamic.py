@@ -36,12 +36,16 @@ class DynamicGraph(Mapping[str, Data]):
     """
 
     def __init__(self, graphs: Mapping[str, Data]) -> None:
+        if not isinstance(graphs, Mapping):
+            raise TypeError(f"graphs must be a mapping from layers to graphs; got {type(graphs).__name__}")
         self._graphs = dict(graphs)
         if not self._graphs:
-            raise ValueError("a dynamic graph needs at least one layer")
+            raise ValueError("a dynamic graph needs at least one layer; got none")
         first = next(iter(self._graphs.values()))
         for layer, graph in self._graphs.items():
-            if graph.y is None or not torch.equal(graph.y, first.y):
+            if graph.y is None:
+                raise ValueError(f"the graph of layer {layer!r} has no labels y; build it with y")
+            if not torch.equal(graph.y, first.y):
                 raise ValueError(f"the graph of layer {layer!r} must have the same labels y as the first layer's")
 
     def __getitem__(self, layer: str) -> Data:

@@ -260,7 +260,7 @@ def check_k(k: int, num_samples: int) -> None:
 def _check(x: Tensor, k: int, what: str) -> None:
     if not isinstance(x, Tensor) or not x.is_floating_point():
         raise TypeError(f"{what} must be a tensor of floating type; got {getattr(x, 'dtype', type(x).__name__)}")
-    if x.dim() != 2:
+    if x.dim() != 2 or not x.shape[1]:
         raise ValueError(f"{what} must have shape [N, D]; got {list(x.shape)}: flatten it first")
     check_k(k, len(x))
     smallest, largest = x.aminmax()

@@ -17,6 +17,7 @@ def node_labels(graph: Data, labels: Tensor | None, *, compact: bool = True) -> 
         TypeError: If they are not integers.
         ValueError: If there are none, or they are negative or not one for each node.
     """
+    _check_graph(graph)
     labels = graph.get("y") if labels is None else labels
     if labels is None:
         raise ValueError("the graph has no labels y; pass labels")
@@ -33,6 +34,11 @@ def node_labels(graph: Data, labels: Tensor | None, *, compact: bool = True) -> 
     return labels.long()
 
 
+def _check_graph(graph: Data) -> None:
+    if not isinstance(graph, Data):
+        raise TypeError(f"a graph must be a torch_geometric Data; got {type(graph).__name__}")
+
+
 def check_resolution(resolution: float) -> None:
     """Raises a ValueError unless γ is at least 0 and finite."""
     if not 0 <= resolution < float("inf"):
@@ -47,9 +53,10 @@ def edge_weights(graph: Data) -> Tensor:
         ValueError: If there are no edges' ends, or they are not nodes of the graph; or if a weight is not finite,
             negative (unless the graph follows a published rule that says so, see `compat`) or not one for each edge.
     """
+    _check_graph(graph)
     index, weight = graph.edge_index, graph.get("edge_weight")
     if index is None:
-        raise ValueError("the graph has no edge_index")
+        raise ValueError("the graph has no edge_index; build it with knn_graph, or set it")
     if index.dtype != torch.int64:
         raise TypeError(f"edge_index must be int64; got {index.dtype}")
     if index.dim() != 2 or len(index) != 2:

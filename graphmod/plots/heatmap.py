@@ -34,7 +34,7 @@ def plot_heatmap(matrices: Mapping[str, pd.DataFrame]) -> "Axes":
     import seaborn as sns
 
     if not matrices:
-        raise ValueError("there are no matrices to draw")
+        raise ValueError("expected at least one matrix; got none")
     largest = max(max(matrix.shape) for matrix in matrices.values())
     side = 3.6 if largest > MAX_NAMES else max(0.17 * largest, 2.2)
     columns = len(matrices) if len(matrices) < 4 else 2
