@@ -16,9 +16,10 @@ from .graphs.knn import knn_graph
 class DynamicGraphDataset(Dataset):
     """The layers of a dynamic graph as a data set of torch_geometric: one `Data` a layer, in order.
 
-    It works with `DataLoader`, `NeighborLoader`, `LinkNeighborLoader` and the transforms of torch_geometric. Each
-    `Data` has `edge_index`, `edge_weight`, `y`, `layer` (its name), `depth` (from 1), and `x` if the graphs keep their
-    features or some are given. Layers of unlike width come in one batch only if x is given.
+    It works with `DataLoader`, with the transforms of torch_geometric, and with `NeighborLoader` and
+    `LinkNeighborLoader`, which torch_geometric offers where pyg-lib or torch-sparse is installed. Each `Data` has
+    `edge_index`, `edge_weight`, `y`, `layer` (its name), `depth` (from 1), and `x` if the graphs keep their features or
+    some are given. Layers of unlike width come in one batch only if x is given.
 
     Args:
         graphs: A `DynamicGraph`, the file it was saved to, or the folder of `analyses.modularity_curve`.

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 import torch
+import torch_geometric.typing
 from torch_geometric.data import Data
-from torch_geometric.loader import DataLoader
+from torch_geometric.loader import DataLoader, LinkNeighborLoader, NeighborLoader
 from torch_geometric.transforms import Compose, NormalizeFeatures, ToUndirected
 from torch_geometric.utils import to_networkx
 
@@ -57,6 +58,36 @@ def test_loaders_and_transforms_work_on_it(graphs: DynamicGraph) -> None:
     assert batch.layer == list(graphs)
     torch.testing.assert_close(modularity(batch), torch.stack([modularity(graph) for graph in graphs.values()]))
     torch.testing.assert_close(batch.x.sum(1), torch.ones(len(batch.x)))
+
+
+SAMPLERS = pytest.mark.skipif(
+    not (torch_geometric.typing.WITH_PYG_LIB or torch_geometric.typing.WITH_TORCH_SPARSE),
+    reason="the neighbour loaders of torch_geometric need pyg-lib or torch-sparse, which are built from source",
+)
+
+
+@SAMPLERS
+@pytest.mark.filterwarnings("ignore:.*without a 'pyg-lib':UserWarning")  # torch-sparse will do
+def test_neighbor_loaders_sample_from_a_layer(graphs: DynamicGraph) -> None:
+    data = DynamicGraphDataset(graphs)[3]
+    seen = []
+    for batch in NeighborLoader(data, [2, 2], batch_size=30):
+        seen += batch.input_id.tolist()
+        assert torch.equal(batch.edge_weight, data.edge_weight[batch.e_id])
+        assert torch.equal(batch.n_id[batch.edge_index], data.edge_index[:, batch.e_id])
+        assert torch.equal(batch.x, data.x[batch.n_id])
+        assert torch.equal(batch.y, data.y[batch.n_id])
+    assert sorted(seen) == list(range(80))
+
+
+@SAMPLERS
+@pytest.mark.filterwarnings("ignore:.*without a 'pyg-lib':UserWarning")  # torch-sparse will do
+def test_link_loaders_sample_from_a_layer(graphs: DynamicGraph) -> None:
+    data = DynamicGraphDataset(graphs)[3]
+    for batch in LinkNeighborLoader(data, [2, 2], batch_size=30, neg_sampling="binary"):
+        asked = batch.n_id[batch.edge_label_index[:, batch.edge_label == 1]]
+        edges = {tuple(edge) for edge in data.edge_index.T.tolist()}
+        assert {tuple(edge) for edge in asked.T.tolist()} <= edges
 
 
 def test_to_networkx_keeps_weights_and_labels(graphs: DynamicGraph) -> None:
