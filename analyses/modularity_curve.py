@@ -117,4 +117,4 @@ def main(
 
 
 if __name__ == "__main__":
-    run(main)
+    run(main, distributed=True)

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from torch_geometric.data import Data
 
 from ._files import sha256
+from .distributed import world
 
 _OPEN: ContextVar[Path | None] = ContextVar("finished work", default=None)
 _MACHINERY = set(vars(nn.Module())) - {"_parameters", "_buffers", "_modules"}
@@ -53,7 +54,8 @@ def finished_work(folder: str | Path) -> Iterator[Path]:
     token = _OPEN.set(folder)
     try:
         yield folder
-        shutil.rmtree(folder, ignore_errors=True)
+        if not world()[0]:
+            shutil.rmtree(folder, ignore_errors=True)
     except BaseException as error:
         if folder.is_dir():
             error.add_note(f"what was finished is kept in {folder}: the same command goes on from there")
@@ -85,7 +87,7 @@ class Finished:
 
     def keep(self, name: str, write: Callable[[Path], Any]) -> None:
         """Writes a finished piece, whole or not at all: `write(path)`. Its checksum is part of its name."""
-        if self._folder is None:
+        if self._folder is None or world()[0]:  # of several processes the first one writes
             return
         self._folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=self._folder, prefix=".writing-") as place:

@@ -12,8 +12,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal, NoReturn, Union, get_args, get_origin, get_type_hints
 
+from .distributed import processes_of_torchrun, under_torchrun
 
-def run(main: Callable[..., Any], arguments: Sequence[str] | None = None) -> None:
+
+def run(main: Callable[..., Any], arguments: Sequence[str] | None = None, *, distributed: bool = False) -> None:
     """Calls a function with the options of a command line.
 
     Each keyword-only parameter `num_samples: int = 500` becomes an option `--num-samples 500`; its help is the
@@ -26,12 +28,16 @@ def run(main: Callable[..., Any], arguments: Sequence[str] | None = None) -> Non
     Args:
         main: The function.
         arguments: The words of the command line; `sys.argv[1:]` if None.
+        distributed: Whether several processes, which torchrun starts, may share its work.
     """
     values = vars(parser(main).parse_args(arguments))
+    if under_torchrun() and not distributed:
+        sys.exit(_say("error: this study runs in one process; start it by python instead of torchrun", 2))
     warnings.formatwarning = lambda message, *_, **__: f"warning: {message}\n"
     signal.signal(signal.SIGTERM, _terminate)
     try:
-        main(**values)
+        with processes_of_torchrun():
+            main(**values)
     except KeyboardInterrupt as error:
         sys.exit(_say("; ".join(["stopped", *getattr(error, "__notes__", ["nothing was written"])]), 130))
     except (ValueError, TypeError, OSError) as error:

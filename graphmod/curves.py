@@ -20,6 +20,7 @@ from tqdm.auto import tqdm
 
 from ._finished import Finished
 from .activations import layer_activations, layer_groups
+from .distributed import agreed, all_rows, own_rows
 from .graphs._dynamic import DynamicGraph
 from .graphs._topk import check_k
 from .graphs.knn import knn_graph
@@ -89,23 +90,25 @@ def dynamic_graph(
     groups = layer_groups(model, x, layers, max_memory=max_memory, pool=pool)
     work, home = Finished("graph", model, x, y, pool, graph, k, graph_options), next(model.parameters(), x).device
     graphs: dict[str, Data] = {}
+    own = own_rows(len(x))  # of several processes each runs its part of the samples
     total, shown = sum(map(len, groups)), not progress or None  # None: on a terminal only
     with tqdm(desc=f"{title} graphs".strip(), total=total, leave=False, unit="layer", disable=shown) as bar:
         for group in groups:
-            there = {name: file for name in group if (file := work.done(name))}
+            kept = agreed([name for name in group if work.done(name)])
+            there = {name: file for name in kept if (file := work.done(name))}
             missing = [name for name in group if name not in there]
             activations = (
                 {}
                 if not missing
                 else layer_activations(
-                    model, x, missing, batch_size=batch_size, pool=pool, title=title, progress=progress
+                    model, x[own], missing, batch_size=batch_size, pool=pool, title=title, progress=progress
                 )
             )
             for name in group:
                 if name in there:
                     graphs[name] = DynamicGraph.load(there[name])[name].to(home)
                 else:
-                    features = activations.pop(name)
+                    features = all_rows(activations.pop(name), len(x))
                     graphs[name] = graph(features, k, y=y.to(features.device), layer=name, **graph_options)
                     if "x" not in graphs[name]:
                         work.keep(name, DynamicGraph({name: graphs[name]}).save)

@@ -19,6 +19,7 @@ import torch
 
 from ._files import atomic_file, atomic_folder
 from ._finished import finished_work
+from .distributed import world
 from .manifest import manifest
 
 if TYPE_CHECKING:
@@ -66,8 +67,13 @@ def result_folder(out: str | Path) -> Iterator[Path]:
         tempfile.TemporaryFile(dir=out.parent).close()
     except OSError as error:
         raise type(error)(f"cannot write into {out.parent}: {error.strerror}") from error
-    with finished_work(out.with_name(f".{out.name}.finished")), atomic_folder(out) as folder, manifest(folder):
-        yield folder
+    with finished_work(out.with_name(f".{out.name}.finished")):
+        if world()[0]:  # of several processes the first one writes
+            with tempfile.TemporaryDirectory() as elsewhere:
+                yield Path(elsewhere)
+        else:
+            with atomic_folder(out) as folder, manifest(folder):
+                yield folder
 
 
 def write_table(path: str | Path, table: pd.DataFrame) -> None:
@@ -152,7 +158,7 @@ def environment() -> dict[str, Any]:
 
     Example:
         >>> sorted(environment())
-        ['command', 'commit', 'dtype', 'gpu', 'platform', 'python', 'threads', 'versions']
+        ['command', 'commit', 'dtype', 'gpu', 'platform', 'processes', 'python', 'threads', 'versions']
     """
     return {
         "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
@@ -162,6 +168,7 @@ def environment() -> dict[str, Any]:
         "platform": platform.machine(),
         "python": platform.python_version(),
         "threads": torch.get_num_threads(),
+        "processes": world()[1],
         "versions": {name: version for name in PACKAGES if (version := _version(name))},
     }
 

@@ -16,6 +16,7 @@ RANKS = [
         "_finished",
         "_family",
         "_names",
+        "distributed",
         "_layers",
         "inputs",
         "manifest",
@@ -156,7 +157,13 @@ def test_a_study_is_one_function_without_arithmetic_on_tensors(path: Path) -> No
 
 
 def test_every_file_has_its_test() -> None:
-    stages = {name.lstrip("_") for rank in RANKS[1:-2] for name in rank} | {"finished", "inputs", "manifest", "samples"}
+    stages = {name.lstrip("_") for rank in RANKS[1:-2] for name in rank} | {
+        "distributed",
+        "finished",
+        "inputs",
+        "manifest",
+        "samples",
+    }
     tests = {path.stem.removeprefix("test_") for path in (ROOT / "tests").glob("test_*.py")}
     assert stages <= tests
 

@@ -14,6 +14,8 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
+from ..distributed import all_parts, all_rows, largest, own_rows, total, world
+
 Metric = Literal["cosine", "euclidean"]
 
 TIE = 2.0**-40
@@ -63,6 +65,8 @@ def nearest_neighbors(
         Similarities, float64 `[N, k]`, each row falling: cosines in [−1, 1], or distances with the sign turned, at most
         0; and row numbers, int64 `[N, k]`.
 
+    Several processes (`graphmod.distributed`) that are given the same x share the products, and all get the result.
+
     Raises:
         TypeError: If `x` is not a floating tensor, or k not an integer.
         ValueError: If `x` is not `[N, D]`, holds NaN or Inf, is zero everywhere or the same in every row; if k is not
@@ -82,7 +86,8 @@ def nearest_neighbors(
         return -(-similarity).sqrt(), index
     if metric != "cosine":
         raise ValueError(f"metric must be one of {', '.join(get_args(Metric))}; got {metric!r}")
-    norm = torch.cat([part.double().norm(dim=1) for part in x.split(max(1, CHUNK // 8 // x.shape[1]))])
+    parts = x[own_rows(len(x))].split(max(1, CHUNK // 8 // x.shape[1]))
+    norm = all_rows(torch.cat([part.double().norm(dim=1) for part in parts]), len(x))
     if len(x) > SMALL and not x.is_cuda and self_similarity == -torch.inf and _has_bfloat16():
         pairs = _candidates(x, norm, k)
         if pairs is not None:
@@ -99,23 +104,23 @@ def _search_all(
     x: Tensor, k: int, self_similarity: float, score: Callable[[Tensor, slice], Tensor]
 ) -> tuple[Tensor, Tensor]:
     """The plain form: the inner products of some rows with all, in float64 and in chunks, made scores and sorted."""
-    similarity = torch.empty(len(x), k, dtype=torch.float64, device=x.device)
-    index = torch.empty(len(x), k, dtype=torch.int64, device=x.device)
+    own, found = own_rows(len(x)), []
     block = max(1, CHUNK // len(x))
-    for start in range(0, len(x), block):
-        rows = slice(start, start + block)
-        product = similarity.new_zeros(len(x[rows]), len(x))
+    for start in range(own.start, own.stop, block):
+        rows = slice(start, min(start + block, own.stop))
+        product = torch.zeros(len(x[rows]), len(x), dtype=torch.float64, device=x.device)
         for features in x.split(block, dim=1):
             features = features.double()
             product.addmm_(features[rows], features.T)
         product = score(product, rows)
         product.diagonal(start).fill_(self_similarity)
-        similarity[rows], index[rows] = _largest(product, k)
+        found.append(_largest(product, k))
+    similarity, index = (all_rows(torch.cat(parts), len(x)) for parts in zip(*found, strict=True))
     return similarity, index
 
 
 def _search_pairs(x: Tensor, norm: Tensor, k: int, source: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-    """Takes some pairs i < j, sorted, in float64: among them are every row and its k nearest."""
+    """Takes some pairs i < j, sorted, in float64: among those of all processes are every row and its k nearest."""
     counts = torch.bincount(source, minlength=len(x))
     pointer = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
     with warnings.catch_warnings():
@@ -127,6 +132,7 @@ def _search_pairs(x: Tensor, norm: Tensor, k: int, source: Tensor, target: Tenso
         features = features.double()
         layout = torch.sparse.sampled_addmm(layout, features, features.T)
     value = _cosine(layout.values(), norm[source], norm[target])
+    source, target, value = all_parts(source), all_parts(target), all_parts(value)
 
     row, column = torch.cat([source, target]), torch.cat([target, source])
     value = value.repeat(2)
@@ -141,6 +147,8 @@ def _search_pairs(x: Tensor, norm: Tensor, k: int, source: Tensor, target: Tenso
 
 def _candidates(x: Tensor, norm: Tensor, k: int) -> tuple[Tensor, Tensor] | None:
     """The pairs i < j of which one may be among the k nearest of the other, sorted; None if the bound fails.
+
+    Several processes share the tiles: each gives the pairs of its own.
 
     With u the unit rows, m their mean, z = u − m and b = ⟨m, z⟩, the cosine is ⟨z_i, z_j⟩ + b_i + b_j + ⟨m, m⟩. Where
     all samples point much the same way z is short, and so is the error. Let ẑ be z rounded to 16 bits and r = z − ẑ:
@@ -168,28 +176,32 @@ def _candidates(x: Tensor, norm: Tensor, k: int) -> tuple[Tensor, Tensor] | None
         score = product.float().add_(bias[rows, None]).add_(bias[columns])
         return score.fill_diagonal_(-torch.inf) if i == j else score
 
-    tiles = [(i, j) for i in range(0, len(x), TILE) for j in range(i, len(x), TILE)]
+    rank, size = world()
+    tiles = [(i, j) for i in range(0, len(x), TILE) for j in range(i, len(x), TILE)][rank::size]
     strips = torch.full((-(-len(x) // STRIP), len(x)), -torch.inf)  # [strip, row]
     for i, j in tiles:
         score = scores(i, j)
         _strip_maxima(score, strips[i // STRIP :, j : j + TILE])
         if i != j:
             _strip_maxima(score.T.contiguous(), strips[j // STRIP :, i : i + TILE])
+    strips = largest(strips)
     reached = strips.topk(k, dim=0).values[-1] if k <= len(strips) else torch.full((len(x),), -torch.inf)
     reach = bias.abs() + bias.abs().max()
     lowest = reached - error - 2.0**-8 * (reached.abs() + reach)
     needed = lowest - error - 1.02 * 2.0**-8 * (lowest.abs() + error + reach)
 
-    pairs, count = [], 0
+    pairs, count, too_many = [], 0, False
     for i, j in tiles:
         score = scores(i, j)
         found = (score >= torch.minimum(needed[i : i + TILE, None], needed[j : j + TILE])).nonzero()
         found = found[found[:, 0] < found[:, 1]] if i == j else found
         pairs.append(found + torch.tensor([i, j]))
         count += len(found)
-        if count > MAX_CANDIDATES * len(x):
-            return None
-    source, target = torch.cat(pairs).T
+        if too_many := count * size > MAX_CANDIDATES * len(x):
+            break
+    if largest(torch.tensor(int(too_many))):
+        return None
+    source, target = torch.cat([torch.empty(0, 2, dtype=torch.int64), *pairs]).T
     order = (source * len(x) + target).argsort()
     return source[order], target[order]
 
@@ -204,19 +216,23 @@ def _strip_maxima(score: Tensor, out: Tensor) -> None:
 
 def _centred(x: Tensor, norm: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """ẑ, bfloat16 `[N, D]`; and for each row ⟨m, z⟩, ‖z‖ and a bound of ‖z − ẑ‖, float32 `[N]`."""
-    block = max(1, CHUNK // 8 // x.shape[1])
-    scale = torch.where(norm > 0, 1 / norm, 0.0).float()[:, None]
-    total = sum(part.float().T @ factor for part, factor in zip(x.split(block), scale.split(block), strict=True))
-    below = -total.flatten() / len(x)  # −m
+    own = own_rows(len(x))
+    block, num_rows, x = max(1, CHUNK // 8 // x.shape[1]), len(x), x[own]
+    scale = torch.where(norm > 0, 1 / norm, 0.0).float()[own, None]
+    summed = torch.zeros(x.shape[1], 1)
+    for part, factor in zip(x.split(block), scale.split(block), strict=True):
+        summed += part.float().T @ factor
+    below = -total(summed).flatten() / num_rows  # −m
     z = torch.empty(x.shape, dtype=torch.bfloat16)
-    bias, length, rest = torch.empty(3, len(x))
+    bias, length, rest = numbers = torch.empty(3, len(x))
     for start in range(0, len(x), block):
         rows = slice(start, start + block)
         exact = torch.addcmul(below, x[rows].float(), scale[rows])
         z[rows] = exact
         bias[rows], length[rows] = -(exact.double() @ below.double()), exact.norm(dim=1)
         rest[rows] = exact.sub_(z[rows]).norm(dim=1) + 2.0**-21
-    return z, bias, length, rest
+    bias, length, rest = all_rows(numbers.T.contiguous(), num_rows).T
+    return all_rows(z, num_rows), bias.contiguous(), length.contiguous(), rest.contiguous()
 
 
 def _cosine(product: Tensor, norm: Tensor, other: Tensor) -> Tensor:
