@@ -1,6 +1,7 @@
 # make demo    the first result, on a machine with nothing but Python 3.11
 # make test    the whole suite
 # make lint    what pre-commit runs
+# make docs    the pages of docs/, with every example run, into build/docs
 # make bench   neighbour search, Leiden, modularity and attacks beside their peers
 # make scatter torch-scatter's kernels, built from source (some minutes)
 
@@ -9,7 +10,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 OUT ?= results/modularity_curve
 
-.PHONY: demo test slow lint bench scatter clean
+.PHONY: demo test slow lint docs bench scatter clean
 
 demo: $(VENV)/.installed
 	$(BIN)/python -m analyses.modularity_curve --out $(OUT)
@@ -24,6 +25,10 @@ lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+docs: $(VENV)/.installed-test
+	$(BIN)/python -m sphinx -W --keep-going -q docs build/docs
+	@echo "the pages are in build/docs/index.html"
 
 bench: $(VENV)/.installed
 	$(BIN)/python -m pip install -e '.[bench]'

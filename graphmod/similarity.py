@@ -159,7 +159,7 @@ def mutual_neighbors(a: Data, b: Data) -> Tensor:
         b: A graph of the same nodes.
 
     Returns:
-        The mean over the samples of |neighbours in both| / k, in [0, 1], float64 `[]`. Where a sample has more
+        The mean over the samples of `|neighbours in both| / k`, in [0, 1], float64 `[]`. Where a sample has more
         neighbours in one graph than in the other k is the larger number. A sample without any is left out; NaN if none
         has any.
 
@@ -226,7 +226,7 @@ def graph_matrix(
 def modularity_difference(
     curve: pd.DataFrame, metric: str = "modularity", *, others: pd.DataFrame | None = None
 ) -> pd.DataFrame:
-    """Returns |Q_i − Q_j| of all pairs of layers.
+    """Returns `|Q_i − Q_j|` of all pairs of layers.
 
     It compares two numbers, not two layers: it is 0 for layers that are very different if they separate the classes
     equally well, and it sees nothing but the labels. `cka_matrix` and `graph_matrix` compare what the layers hold.
