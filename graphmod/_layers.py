@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from torch import nn
@@ -42,7 +42,9 @@ def layer_names(model: nn.Module, pattern: str | Sequence[str] = "blocks") -> li
     if not isinstance(model, nn.Module):
         raise TypeError(f"model must be a torch.nn.Module; got {type(model).__name__}")
     modules = dict(model.named_modules())
-    patterns = [pattern] if isinstance(pattern, str) else list(pattern)
+    patterns = [pattern] if isinstance(pattern, str) or not isinstance(pattern, Iterable) else list(pattern)
+    if not all(isinstance(one, str) for one in patterns):
+        raise TypeError(f"layers must be a pattern or several of them; got {pattern!r:.100}")
     chosen: set[str] = set()
     for one in patterns:
         found = _select(modules, one)
@@ -58,13 +60,33 @@ def _select(modules: Mapping[str, nn.Module], pattern: str) -> list[str]:
     if pattern == "all":
         return [name for name, module in modules.items() if name and not _has_children(module)]
     glob, _, kind = pattern.partition(":")
-    parts = {"**": ".+", "*": "[^.]+"}
-    expression = "".join(parts.get(part, re.escape(part)) for part in re.split(r"(\*\*|\*)", glob))
+    parts = re.split(r"(\*\*|\*)", glob)
     return [
         name
         for name, module in modules.items()
-        if re.fullmatch(expression, name) and (not kind or type(module).__name__ == kind)
+        if (not kind or type(module).__name__ == kind) and _matches(name, parts)
     ]
+
+
+def _matches(name: str, parts: Sequence[str]) -> bool:
+    """Whether the parts of a glob make up the name; in time that grows with their lengths, whatever they are."""
+    ends = {0}
+    for part in parts:
+        if part == "**":
+            ends = set(range(min(ends) + 1, len(name) + 1))
+        elif part == "*":
+            ends = {end for start in ends for end in range(start + 1, _dot(name, start) + 1)}
+        else:
+            ends = {start + len(part) for start in ends if name.startswith(part, start)}
+        if not ends:
+            return False
+    return len(name) in ends
+
+
+def _dot(name: str, start: int) -> int:
+    """Where the part of a dotted name that holds `start` ends."""
+    end = name.find(".", start)
+    return len(name) if end < 0 else end
 
 
 def _blocks(modules: Mapping[str, nn.Module]) -> list[str]:

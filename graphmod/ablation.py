@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from ._files import atomic_file
+from ._files import atomic_file, read_json
 from ._finished import Finished
 from .activations import layer_activations, layer_groups
 from .graphs._build import Symmetrize, neighbor_graph
@@ -98,7 +98,7 @@ def ablation(
             )
             for layer in group:
                 if layer in there:
-                    measured = json.loads(there[layer].read_text())
+                    measured = read_json(there[layer])
                 else:
                     features = activations.pop(layer)
                     measured = _measured(features, y, subsets, k, metrics, symmetrize, weights, layer)

@@ -1,5 +1,6 @@
 """Labelled images by name: digits, a folder of images, torchvision's data sets, NumPy archives."""
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,8 +12,11 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from ._files import existing_file, npz_names, read_npz, readable
 from ._names import natural_order, nearest
 from .samples import Order, draw, interleaved
+
+MAX_CLASSES = 100_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,8 +60,10 @@ def load(
 
             - `"digits"`: scikit-learn's handwritten digits, 8 × 8, grey; 797 to train, 1,000 to test, no download;
             - `"folder:PATH"`: one folder a class in `PATH/<split>` (or in `PATH`, where there are no splits), images of
-              any format that Pillow reads, as RGB. File order is by file name over all classes;
-            - `"torchvision:NAME"`: a class of `torchvision.datasets`, such as `CIFAR10`, kept in `root`;
+              any format that Pillow reads, as RGB, of at most `PIL.Image.MAX_IMAGE_PIXELS`. File order is by file name
+              over all classes; links are followed;
+            - `"torchvision:NAME"`: a class of `torchvision.datasets`, such as `CIFAR10`, kept in `root`; torchvision
+              reads pickles only of files whose checksum it knows;
             - `"npz:PATH"`: a NumPy archive of `images` (uint8, or floating in [0, 1]; `[N, C, H, W]`, `[N, H, W, C]` or
               `[N, H, W]`) and `labels`.
         split: `"train"` or `"test"`, where the data set has them.
@@ -133,7 +139,11 @@ def _digits(split: str) -> _Source:
 
 
 def _folder(path: Path, split: str) -> _Source:
-    if not path.is_dir():
+    try:
+        there = path.is_dir()
+    except (OSError, ValueError):  # a name that no folder can have
+        there = False
+    if not there:
         raise FileNotFoundError(f"there is no folder {path}")
     extensions = set(Image.registered_extensions())
     base = path / split if (path / split).is_dir() else path
@@ -157,11 +167,11 @@ def _folder(path: Path, split: str) -> _Source:
 
 def _image(file: Path) -> Tensor:
     formats = [name for name in Image.OPEN if name != "EPS"]  # which Pillow would hand to another program
-    try:
+    existing_file(file)
+    with readable(file, "an image that can be read"), warnings.catch_warnings():
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
         with Image.open(file, formats=formats) as image:
             return _to_tensor(image.convert("RGB"))
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise ValueError(f"{file} is not an image that can be read: {error}") from error
 
 
 def _to_tensor(image: Image.Image) -> Tensor:
@@ -172,8 +182,8 @@ def _to_tensor(image: Image.Image) -> Tensor:
 def _torchvision(name: str, split: str, root: str | Path, download: bool) -> _Source:
     from torchvision import datasets
 
-    kind = getattr(datasets, name, None)
-    if kind is None or not isinstance(kind, type):
+    kind = getattr(datasets, name) if name in datasets.__all__ else None
+    if not isinstance(kind, type):
         raise ValueError(f"torchvision.datasets has no {name!r}; {nearest(name, datasets.__all__)}")
     takes_split = name in {"SVHN", "STL10", "Food101", "Flowers102", "DTD", "GTSRB", "EuroSAT", "ImageNet"}
     which: dict[str, Any] = {"split": split} if takes_split else {"train": split == "train"}
@@ -182,6 +192,8 @@ def _torchvision(name: str, split: str, root: str | Path, download: bool) -> _So
         data = kind(str(root), **which)
     except RuntimeError as error:
         raise FileNotFoundError(f"torchvision:{name} was not found in {root}: {error}") from error
+    except TypeError as error:
+        raise ValueError(f"torchvision:{name} wants other settings than a split: {error}; pass tensors") from error
     targets = getattr(data, "targets", None)
     targets = getattr(data, "labels", None) if targets is None else targets
     targets = getattr(data, "_labels", None) if targets is None else targets
@@ -198,21 +210,20 @@ def _torchvision(name: str, split: str, root: str | Path, download: bool) -> _So
 
 
 def _npz(path: Path) -> _Source:
-    if not path.is_file():
-        raise FileNotFoundError(f"there is no file {path}")
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            arrays = {key: archive[key] for key in archive.files if key in ("images", "labels")}
-    except (ValueError, OSError) as error:
-        raise ValueError(f"{path} is not a NumPy archive of plain arrays: {error}") from error
-    if set(arrays) != {"images", "labels"}:
+    if not {"images", "labels"} <= set(npz_names(path)):
         raise ValueError(f"{path} must hold the arrays images and labels")
-    images, labels = arrays["images"], torch.from_numpy(arrays["labels"])
+    images, numbers = read_npz(path, "images"), read_npz(path, "labels")
+    if numbers.dtype.kind not in "iu" or numbers.min(initial=0) < 0 or numbers.max(initial=0) >= MAX_CLASSES:
+        raise ValueError(f"{path}: labels must be integers in 0 … {MAX_CLASSES - 1}")
+    labels = torch.from_numpy(numbers.astype(np.int64))
+    if images.dtype != np.uint8 and (images.dtype.kind != "f" or images.dtype.itemsize > 8):
+        raise ValueError(f"{path}: images must be uint8 or floating; got {images.dtype}")
+    images = images.astype(images.dtype.newbyteorder("="), copy=False)
     if images.ndim == 3:
         images = images[:, None]
     elif images.ndim == 4 and images.shape[1] not in (1, 3) and images.shape[3] in (1, 3):
         images = images.transpose(0, 3, 1, 2)
-    if images.ndim != 4 or len(images) != len(labels):
+    if images.ndim != 4 or labels.shape != (len(images),) or not images.size:
         raise ValueError(f"{path}: images must be [N, C, H, W] with one label each; got {list(images.shape)}")
     if images.dtype != np.uint8 and not (images.min() >= 0 and images.max() <= 1):
         raise ValueError(f"{path}: images must be uint8 or in [0, 1]; got {images.min():g} to {images.max():g}")

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from ._files import atomic_file
+from ._files import atomic_file, read_json, readable
 from ._finished import Finished
 from ._layers import layer_names
 from .costs import cost
@@ -78,7 +78,8 @@ def removal_curves(
             work = Finished("removal", model, x, y, chosen, list(removed), k, seed)
             for name, one in asked:
                 if file := work.done(f"{name} {one}"):
-                    table = pd.DataFrame(json.loads(file.read_text()))
+                    with readable(file, "a finished plan"):
+                        table = pd.DataFrame(read_json(file))
                 else:
                     plan = plan_removal(
                         model, x[chosen], y[chosen], num_layers=max(removed), criterion=name, k=k,

@@ -9,6 +9,10 @@ from torch.utils.data import DataLoader, Dataset
 
 Order = Literal["file", "stratified"]
 
+INTEGERS = {
+    torch.uint8, torch.uint16, torch.uint32, torch.uint64, torch.int8, torch.int16, torch.int32, torch.int64,
+}  # fmt: skip
+
 
 def batches(samples: Any, batch_size: int = 256) -> Iterator[tuple[Tensor, Any]]:
     """Yields batches `(x, y)` of anything that holds samples; y is None where there are no labels.
@@ -78,18 +82,19 @@ def collect(samples: Any, labels: Any = None, *, num_samples: int | None = None)
         raise ValueError("there are no labels: pass labels, or samples that yield pairs (x, y)")
     try:
         y = torch.cat([torch.as_tensor(part) for part in ys]) if labels is None else torch.as_tensor(labels)
-    except (TypeError, ValueError, RuntimeError) as error:
+    except (TypeError, ValueError, RuntimeError, OverflowError) as error:
         raise TypeError(f"labels must be integers, the numbers of the classes: {error}") from error
     y = y[:num_samples] if y.dim() else y
-    if y.is_floating_point() or y.is_complex() or y.dtype == torch.bool:
+    if y.dtype not in INTEGERS or y.layout != torch.strided:
         raise TypeError(f"labels must be integers, the numbers of the classes; got {y.dtype}")
     if y.shape != (len(x),):
         raise ValueError(f"labels must have shape [{len(x)}], one for each sample; got {list(y.shape)}")
+    y = y.long()
     if len(y) and y.min() < 0:
         raise ValueError(f"labels must be at least 0; got {int(y.min())}: leave unlabelled samples out")
     if len(y.unique()) < 2:
         raise ValueError(f"labels must name at least two classes; all {len(y)} samples have the same")
-    return x, y.long()
+    return x, y
 
 
 def draw(
