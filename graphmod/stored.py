@@ -63,6 +63,8 @@ class StoredActivations(Mapping[str, Tensor]):
         if self._kind == ".safetensors":
             with readable(self._path, "a safetensors file"), safe_open(self._path, "pt") as file:
                 found: Tensor = file.get_tensor(layer)
+            if not found.is_floating_point() or found.itemsize < 2:
+                raise ValueError(f"layer {layer!r} of {self._path} must hold floating numbers; got {found.dtype}")
             return found
         array = read_npy(self._path / f"{layer}.npy") if self._kind == "folder" else read_npz(self._path, layer)
         if array.dtype.kind != "f" or array.dtype.itemsize > 8:

@@ -220,7 +220,7 @@ def _read(path: str | Path, layers: Sequence[str]) -> pd.DataFrame:
     try:
         kinds = {name: kind for name, kind in COLUMNS.items() if name != "value"}
         table = pd.read_csv(path, dtype=kinds, converters={"value": _exact}, keep_default_na=False)
-    except ValueError:  # pandas' own errors and those of decoding are all of this kind
+    except (ValueError, OverflowError):  # pandas' own errors and those of decoding are of the first kind
         table = pd.DataFrame()
     if list(table) != list(COLUMNS):
         raise ValueError(f"{path} is not the table of a ModularityTracker; choose another path")

@@ -1,6 +1,7 @@
 """The same answers by other means: networkx, igraph, loops over the definition, the published procedure."""
 
 import heapq
+import traceback
 
 import igraph
 import networkx as nx
@@ -8,6 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch_geometric.data import Data
+
+
+def said_by_us(error: Exception) -> bool:
+    """Whether an error is a refusal of graphmod itself: of the permitted kinds, and raised in a file of the package."""
+    innermost = traceback.extract_tb(error.__traceback__)[-1].filename
+    return isinstance(error, ValueError | TypeError | OSError) and "/graphmod/" in innermost.replace("\\", "/")
 
 
 def to_networkx(graph: Data) -> nx.Graph:
