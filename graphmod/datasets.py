@@ -1,7 +1,8 @@
 """Labelled images by name: digits, a folder of images, torchvision's data sets, NumPy archives."""
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -168,10 +169,16 @@ def _folder(path: Path, split: str) -> _Source:
 def _image(file: Path) -> Tensor:
     formats = [name for name in Image.OPEN if name != "EPS"]  # which Pillow would hand to another program
     existing_file(file)
-    with readable(file, "an image that can be read"), warnings.catch_warnings():
+    with _decoding(file), Image.open(file, formats=formats) as image:
+        return _to_tensor(image.convert("RGB"))
+
+
+@contextmanager
+def _decoding(name: str | Path) -> Iterator[None]:
+    """Pillow's warning that an image is a bomb is an error, and every error a sentence."""
+    with readable(name, "an image that can be read"), warnings.catch_warnings():
         warnings.simplefilter("error", Image.DecompressionBombWarning)
-        with Image.open(file, formats=formats) as image:
-            return _to_tensor(image.convert("RGB"))
+        yield
 
 
 def _to_tensor(image: Image.Image) -> Tensor:
@@ -190,10 +197,10 @@ def _torchvision(name: str, split: str, root: str | Path, download: bool) -> _So
     which |= {} if name == "ImageNet" else {"download": download}
     try:
         data = kind(str(root), **which)
-    except RuntimeError as error:
+    except (RuntimeError, FileNotFoundError) as error:
         raise FileNotFoundError(f"torchvision:{name} was not found in {root}: {error}") from error
-    except TypeError as error:
-        raise ValueError(f"torchvision:{name} wants other settings than a split: {error}; pass tensors") from error
+    except Exception as error:  # of a data set that wants more than a split, or of files that are broken
+        raise ValueError(f"torchvision:{name} cannot be read: {error}; use folder:PATH or pass tensors") from error
     targets = getattr(data, "targets", None)
     targets = getattr(data, "labels", None) if targets is None else targets
     targets = getattr(data, "_labels", None) if targets is None else targets
@@ -203,8 +210,9 @@ def _torchvision(name: str, split: str, root: str | Path, download: bool) -> _So
     classes = [str(one) for one in getattr(data, "classes", range(int(labels.max()) + 1))]
 
     def read(i: int) -> Tensor:
-        image = data[i][0]
-        return _to_tensor(image if image.mode in ("L", "RGB") else image.convert("RGB"))
+        with _decoding(f"sample {i} of torchvision:{name}"):
+            image = data[i][0]
+            return _to_tensor(image if image.mode in ("L", "RGB") else image.convert("RGB"))
 
     return _Source(labels, [str(i) for i in range(len(labels))], classes, read)
 

@@ -1,7 +1,7 @@
 """Samples, in whatever form they come: batches of them, tensors of them, disjoint draws of them."""
 
 from collections.abc import Iterable, Iterator
-from typing import Any, Literal
+from typing import Any, Literal, TypeGuard
 
 import torch
 from torch import Tensor
@@ -12,6 +12,16 @@ Order = Literal["file", "stratified"]
 INTEGERS = {
     torch.uint8, torch.uint16, torch.uint32, torch.uint64, torch.int8, torch.int16, torch.int32, torch.int64,
 }  # fmt: skip
+
+
+def is_dense(x: object) -> TypeGuard[Tensor]:
+    """Whether this is a tensor with a number at each place: not sparse, nested, quantized or without data.
+
+    Example:
+        >>> is_dense(torch.eye(2)), is_dense(torch.eye(2).to_sparse()), is_dense([1.0])
+        (True, False, False)
+    """
+    return isinstance(x, Tensor) and x.layout == torch.strided and not (x.is_nested or x.is_meta or x.is_quantized)
 
 
 def batches(samples: Any, batch_size: int = 256) -> Iterator[tuple[Tensor, Any]]:
@@ -84,8 +94,10 @@ def collect(samples: Any, labels: Any = None, *, num_samples: int | None = None)
         y = torch.cat([torch.as_tensor(part) for part in ys]) if labels is None else torch.as_tensor(labels)
     except (TypeError, ValueError, RuntimeError, OverflowError) as error:
         raise TypeError(f"labels must be integers, the numbers of the classes: {error}") from error
+    if not is_dense(y):
+        raise TypeError("labels must be integers, the numbers of the classes; got a tensor that is not dense")
     y = y[:num_samples] if y.dim() else y
-    if y.dtype not in INTEGERS or y.layout != torch.strided:
+    if y.dtype not in INTEGERS:
         raise TypeError(f"labels must be integers, the numbers of the classes; got {y.dtype}")
     if y.shape != (len(x),):
         raise ValueError(f"labels must have shape [{len(x)}], one for each sample; got {list(y.shape)}")

@@ -2,6 +2,7 @@
 
 import heapq
 import traceback
+from pathlib import Path
 
 import igraph
 import networkx as nx
@@ -12,9 +13,10 @@ from torch_geometric.data import Data
 
 
 def said_by_us(error: Exception) -> bool:
-    """Whether an error is a refusal of graphmod itself: of the permitted kinds, and raised in a file of the package."""
-    innermost = traceback.extract_tb(error.__traceback__)[-1].filename
-    return isinstance(error, ValueError | TypeError | OSError) and "/graphmod/" in innermost.replace("\\", "/")
+    """Whether an error is a refusal of graphmod itself: of the permitted kinds, by a `raise` in a file of the package."""
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    ours = "graphmod" in Path(place.filename).parts[-4:-1] and (place.line or "").startswith("raise ")
+    return ours and isinstance(error, ValueError | TypeError | OSError)
 
 
 def to_networkx(graph: Data) -> nx.Graph:

@@ -7,6 +7,7 @@ from torch import Tensor
 from torch_geometric.data import Data
 from torch_geometric.utils import coalesce
 
+from ..samples import is_dense
 from ._topk import is_plain, kind
 
 Symmetrize = Literal["mean", "union", "mutual"]
@@ -135,8 +136,8 @@ def make_graph(
             )
         graph.edge_chosen = edge_chosen
     for name, rows in (("x", x), ("y", y)):
-        if rows is not None and not isinstance(rows, Tensor):
-            raise TypeError(f"{name} must be a tensor; got {type(rows).__name__}")
+        if rows is not None and not is_dense(rows):
+            raise TypeError(f"{name} must be a dense tensor; got {kind(rows)}")
         if rows is not None and rows.shape[:1] != (num_nodes,):
             raise ValueError(f"{name} must have one row for each of {num_nodes} samples; got {list(rows.shape)}")
     for name, value in (("x", x), ("y", y), ("layer", layer), ("compat", compat)):

@@ -14,6 +14,8 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
+from ..samples import is_dense
+
 Metric = Literal["cosine", "euclidean"]
 
 TIE = 2.0**-40
@@ -262,17 +264,14 @@ def check_k(k: int, num_samples: int) -> None:
 
 def is_plain(x: object) -> bool:
     """Whether this is a dense tensor of floating numbers that can be compared, those of 16 bits or more."""
-    if not isinstance(x, Tensor) or x.layout != torch.strided or x.is_nested or x.is_meta:
-        return False
-    return x.dtype in (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+    return is_dense(x) and x.dtype in (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
 def kind(x: object) -> str:
     """What to call a thing that is no plain tensor."""
     if not isinstance(x, Tensor):
         return type(x).__name__
-    odd = [str(x.layout)] if x.layout != torch.strided else ["nested"] if x.is_nested else ["meta"] if x.is_meta else []
-    return ", ".join([str(x.dtype), *odd])
+    return str(x.dtype) if is_dense(x) else f"{x.dtype}, not dense"
 
 
 def _check(x: Tensor, k: int, what: str) -> None:

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch_geometric.data import Batch, Data
 from torch_geometric.utils import coalesce, remove_self_loops, scatter
 
-from ..samples import INTEGERS
+from ..samples import INTEGERS, is_dense
 
 LABELS = INTEGERS | {torch.bool}
 WEIGHTS = LABELS | {torch.float16, torch.bfloat16, torch.float32, torch.float64}
@@ -28,8 +28,10 @@ def node_labels(graph: Data, labels: Tensor | None, *, compact: bool = True) -> 
         raise ValueError("the graph has no labels y; pass labels")
     if not isinstance(labels, Tensor):
         raise TypeError(f"labels must be a tensor of integers; got {type(labels).__name__}")
-    if labels.dtype not in LABELS or labels.layout != torch.strided:
-        raise TypeError(f"labels must be integers; got {labels.dtype if labels.dtype not in LABELS else labels.layout}")
+    if labels.dtype not in LABELS:
+        raise TypeError(f"labels must be integers; got {labels.dtype}")
+    if not is_dense(labels):
+        raise TypeError("labels must be a dense tensor")
     if labels.shape != (num_nodes,):
         raise ValueError(f"labels must have shape [{num_nodes}], one for each node; got {list(labels.shape)}")
     labels = labels.long()
@@ -44,14 +46,24 @@ def check_nodes(graph: Data) -> int:
     """Returns the number of nodes of a graph.
 
     Raises:
-        TypeError: If it is no `Data`.
-        ValueError: If it does not say how many nodes it has.
+        TypeError: If it is no `Data`, or `edge_index` is not int64.
+        ValueError: If there is no `edge_index` `[2, E]`, or no telling how many nodes there are.
     """
     if not isinstance(graph, Data):
         raise TypeError(f"graph must be a torch_geometric Data; got {type(graph).__name__}")
-    if "edge_index" in graph and not isinstance(graph.edge_index, Tensor):
-        raise TypeError(f"edge_index must be an int64 tensor; got {type(graph.edge_index).__name__}")
-    num_nodes = graph.num_nodes
+    index = graph.get("edge_index")
+    if index is None:
+        raise ValueError("the graph has no edge_index")
+    if not isinstance(index, Tensor) or index.dtype != torch.int64:
+        raise TypeError(f"edge_index must be int64; got {getattr(index, 'dtype', type(index).__name__)}")
+    if not is_dense(index):
+        raise TypeError("edge_index must be a dense tensor")
+    if index.dim() != 2 or len(index) != 2:
+        raise ValueError(f"edge_index must have shape [2, E]; got {list(index.shape)}")
+    try:
+        num_nodes = graph.num_nodes
+    except Exception as error:  # it is guessed from whatever else the graph holds
+        raise ValueError(f"the graph must have num_nodes; they cannot be guessed: {error}") from error
     if not isinstance(num_nodes, int) or num_nodes < 0:
         raise ValueError(f"the graph must have num_nodes, an integer of at least 0; got {num_nodes!r}")
     return num_nodes
@@ -67,18 +79,12 @@ def edge_weights(graph: Data) -> Tensor:
     """Returns the weights of the edges, float64 `[E]`; 1 each if the graph has none.
 
     Raises:
-        TypeError: If the graph is no `Data`, `edge_index` is not int64, or the weights are not real numbers.
+        TypeError: As `check_nodes`; if the weights are not real numbers.
         ValueError: If there are no edges' ends, or they are not nodes of the graph; or if a weight is not finite,
             negative (unless the graph follows a published rule that says so, see `compat`) or not one for each edge.
     """
     num_nodes = check_nodes(graph)
     index, weight = graph.edge_index, graph.get("edge_weight")
-    if index is None:
-        raise ValueError("the graph has no edge_index")
-    if index.dtype != torch.int64 or index.layout != torch.strided:
-        raise TypeError(f"edge_index must be int64; got {index.dtype if index.dtype != torch.int64 else index.layout}")
-    if index.dim() != 2 or len(index) != 2:
-        raise ValueError(f"edge_index must have shape [2, E]; got {list(index.shape)}")
     num_edges = index.shape[1]
     if num_edges:
         lowest, highest = index.aminmax()
@@ -87,7 +93,7 @@ def edge_weights(graph: Data) -> Tensor:
             raise ValueError(f"edge_index must hold numbers of {num_nodes} nodes; got {outside}")
     if weight is None:
         return torch.ones(num_edges, dtype=torch.float64, device=index.device)
-    if not isinstance(weight, Tensor) or weight.dtype not in WEIGHTS or weight.layout != torch.strided:
+    if not is_dense(weight) or weight.dtype not in WEIGHTS:
         raise TypeError(f"edge_weight must be a tensor of real numbers; got {getattr(weight, 'dtype', weight)!r:.50}")
     if weight.shape != (num_edges,):
         raise ValueError(f"edge_weight must have shape [{num_edges}], one for each edge; got {list(weight.shape)}")
@@ -109,7 +115,7 @@ def chosen_edges(graph: Data) -> tuple[Tensor, Tensor]:
     if chosen is None:
         both = torch.cat([graph.edge_index, graph.edge_index.flip(0)], dim=1)
         return remove_self_loops(*coalesce(both, weight.repeat(2), num_nodes=graph.num_nodes))
-    if not isinstance(chosen, Tensor) or chosen.dtype != torch.bool or chosen.shape != weight.shape:
+    if not is_dense(chosen) or chosen.dtype != torch.bool or chosen.shape != weight.shape:
         raise ValueError(f"edge_chosen must be bool [{len(weight)}], one for each edge")
     return graph.edge_index[:, chosen], weight[chosen]
 
@@ -155,9 +161,15 @@ def over_features(graph: Data, labels: Tensor | None, function: Callable[[Tensor
     Raises:
         ValueError: If the graph has no features, or they hold NaN or Inf; as `node_labels`.
     """
-    if graph.get("x") is None:
+    num_nodes = check_nodes(graph)
+    x = graph.get("x")
+    if x is None:
         raise ValueError("the graph has no features x; build it with keep_x=True")
-    if not graph.x.isfinite().all():
+    if not is_dense(x) or x.dtype not in WEIGHTS or x.shape[:1] != (num_nodes,):
+        raise ValueError(f"the features x must be a dense tensor of {num_nodes} rows of numbers")
+    if not x.numel():
+        raise ValueError(f"the features x must hold at least one number; got {list(x.shape)}")
+    if not x.isfinite().all():
         raise ValueError("the features x hold NaN or Inf")
     labels, x = node_labels(graph, labels), graph.x.flatten(1).double()
     if not isinstance(graph, Batch):

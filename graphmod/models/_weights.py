@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from .._files import atomic_file, existing_file, read_torch, readable
+from ..samples import is_dense
 
 
 def load_weights(model: nn.Module, path: str | Path) -> nn.Module:
@@ -72,18 +72,9 @@ def _read(path: Path) -> dict[str, Tensor]:
     for key in ("state_dict", "model"):
         if isinstance(state, Mapping) and isinstance(state.get(key), Mapping):
             state = state[key]
-    if not isinstance(state, Mapping) or not all(isinstance(k, str) and _is_dense(v) for k, v in state.items()):
+    if not isinstance(state, Mapping) or not all(isinstance(k, str) and is_dense(v) for k, v in state.items()):
         raise ValueError(f"{path} must hold a state dict, names and tensors; got {type(state).__name__}")
     return dict(state)
-
-
-def _is_dense(value: object) -> bool:
-    return (
-        type(value) in (Tensor, nn.Parameter, nn.Buffer)
-        and isinstance(value, Tensor)
-        and value.layout == torch.strided
-        and not (value.is_quantized or value.is_nested or value.is_meta)
-    )
 
 
 def _some(names: list[str]) -> str:
