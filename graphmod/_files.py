@@ -80,8 +80,17 @@ def readable(path: str | Path, kind: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        reason = next(iter(str(error).splitlines()), "") or type(error).__name__
-        raise ValueError(f"{path} is not {kind}: {reason[:300]}") from error
+        raise ValueError(f"{path} is not {kind}: {reason(error)}") from error
+
+
+def reason(error: Exception) -> str:
+    """The first line of what an error says, or its kind if it says nothing.
+
+    Example:
+        >>> reason(KeyError()), reason(ValueError("no such thing"))
+        ('KeyError', 'no such thing')
+    """
+    return next(iter(str(error).splitlines()), "")[:300] or type(error).__name__
 
 
 def read_torch(path: str | Path, device: torch.device | str = "cpu") -> Any:

@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from ._files import existing_file, npz_names, read_npz, readable
+from ._files import existing_file, npz_names, read_npz, readable, reason
 from ._names import natural_order, nearest
 from .samples import Order, draw, interleaved
 
@@ -200,7 +200,9 @@ def _torchvision(name: str, split: str, root: str | Path, download: bool) -> _So
     except (RuntimeError, FileNotFoundError) as error:
         raise FileNotFoundError(f"torchvision:{name} was not found in {root}: {error}") from error
     except Exception as error:  # of a data set that wants more than a split, or of files that are broken
-        raise ValueError(f"torchvision:{name} cannot be read: {error}; use folder:PATH or pass tensors") from error
+        raise ValueError(
+            f"torchvision:{name} cannot be read: {reason(error)}; use folder:PATH or pass tensors"
+        ) from error
     targets = getattr(data, "targets", None)
     targets = getattr(data, "labels", None) if targets is None else targets
     targets = getattr(data, "_labels", None) if targets is None else targets

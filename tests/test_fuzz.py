@@ -9,6 +9,7 @@ Pillow or igraph raise by themselves is a defect. The short form is the same at 
 import io
 import json
 import random
+import re
 import struct
 import warnings
 import zipfile
@@ -37,6 +38,7 @@ from graphmod import (
     knn_graph,
     layer_names,
     leiden,
+    modularity,
     published_curve,
 )
 from graphmod._family import members
@@ -51,6 +53,7 @@ from graphmod.graphs.euclidean_knn import euclidean_knn_graph
 from graphmod.graphs.mutual_knn import mutual_knn_graph
 from graphmod.metrics import find_metric
 from graphmod.models import build, load_weights, networks
+from graphmod.samples import is_dense
 from graphmod.stored import StoredActivations
 from graphmod.training import train
 
@@ -177,6 +180,18 @@ def changed(valid: bytes, seed: int) -> bytes:
     return bytes(data)
 
 
+def reworded(valid: bytes, seed: int) -> bytes:
+    """A text in which some words and numbers are others."""
+    chance = random.Random(seed)
+    words = list(re.finditer(rb"[A-Za-z_]+\d*|-?\d+", valid))
+    for word in sorted(
+        chance.sample(words, min(len(words), chance.choice([1, 1, 2, 3]))), key=re.Match.start, reverse=True
+    ):
+        other = chance.choice(words)[0] if chance.random() < 0.4 else chance.choice(WORDS)
+        valid = valid[: word.start()] + other + valid[word.end() :]
+    return valid
+
+
 def as_activations(path: Path) -> None:
     for tensor in StoredActivations(path).values():
         tensor.sum()
@@ -187,6 +202,9 @@ def as_file_of_mnist(_: Path) -> None:
 
 
 Bytes = tuple[str, Callable[[], bytes], Callable[[bytes], bytes], Callable[[Path], Any], int]
+
+
+WORDS = b"0 1 2 -1 3 12 48 1000000 2147483648 9223372036854775807 18446744073709551616 1e3 0.5 null true [] {} F16 I64 BOOL U8 C64 F8_E4M3 <f8 >f4 |O S1 f4,f4 m8 layer".split()
 
 
 def same(data: bytes) -> bytes:
@@ -207,13 +225,23 @@ def bytes_targets() -> dict[str, Bytes]:
         "from_activations": ("layers/a.npy", npy, same, lambda path: from_activations(path.parent, Y), 2000),
         "safetensors": ("a.safetensors", safetensors, same, as_activations, 6000),
         "header of safetensors": (
-            "a.safetensors", lambda: safetensors()[8:200], with_header(safetensors()), as_activations, 6000
+            "a.safetensors", lambda: header(safetensors()), with_header(safetensors()), as_activations, 6000
         ),
         "weights safetensors": (
             "a.safetensors", lambda: save(net().state_dict()), same, lambda path: load_weights(net(), path), 4000
         ),
         "graphs": ("a.safetensors", graphs, same, DynamicGraph.load, 4000),
-        "header of graphs": ("a.safetensors", lambda: header(graphs()), with_header(graphs()), DynamicGraph.load, 8000),
+        "header of graphs": ("a.safetensors", lambda: header(graphs()), with_header(graphs()), DynamicGraph.load, 4000),
+        "words of graphs": ("a.safetensors", lambda: header(graphs()), with_header(graphs()), DynamicGraph.load, 8000),
+        "words of safetensors": (
+            "a.safetensors", lambda: header(safetensors()), with_header(safetensors()), as_activations, 6000
+        ),
+        "words of npz": (
+            "a.npz", lambda: npy(IMAGES)[10:128], lambda text: npz(array_of(text), array_of(text)), as_activations, 6000
+        ),
+        "words of npy": (
+            "layers/a.npy", lambda: npy()[10:128], array_of, lambda path: as_activations(path.parent), 4000
+        ),
         "weights": ("a.pt", weights, same, lambda path: load_weights(net(), path), 4000),
         "pickle of weights": (
             "a.pt", lambda: pickled(weights()), with_pickle(weights()), lambda path: load_weights(net(), path), 8000
@@ -231,6 +259,11 @@ def bytes_targets() -> dict[str, Bytes]:
         "idx": ("MNIST/raw/t10k-images-idx3-ubyte", idx, same, as_file_of_mnist, 3000),
         "table": ("a.csv", table, same, lambda path: ModularityTracker(net(), X, Y, "all", path=path), 3000),
     }  # fmt: skip
+
+
+def array_of(text: bytes) -> bytes:
+    """A .npy file with another header, whose length is right."""
+    return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(text)) + text + IMAGES.tobytes()
 
 
 def header(data: bytes) -> bytes:
@@ -361,6 +394,18 @@ def weird_graphs(draw: st.DrawFn) -> Any:
     return Data(**content) if draw(st.integers(0, 40)) else draw(junk)
 
 
+def load_graphs(parts: dict[str, Tensor], names: Any) -> None:
+    """A file of graphs whose tensors and metadata may be anything that safetensors takes."""
+    plain = {
+        name: part.detach().resolve_conj().clone(memory_format=torch.contiguous_format) if is_dense(part) else X
+        for name, part in parts.items()
+    }
+    text = names if isinstance(names, str) else json.dumps(names)
+    Path("a.graphs").write_bytes(save(plain, metadata={"graphs": text.encode(errors="replace").decode()}))
+    for graph in DynamicGraph.load("a.graphs").values():
+        modularity(graph)
+
+
 def make_graphs(x: Any, k: Any, y: Any) -> None:
     for function in (knn_graph, euclidean_knn_graph, mutual_knn_graph):
         quietly(lambda function=function: function(x, k, y=y))
@@ -418,9 +463,27 @@ def parse(words: list[str]) -> None:
         parser(modularity_curve.main).parse_args(words)
 
 
+sources = torch.arange(12).repeat_interleave(2)
+ring = torch.stack([sources, (sources + torch.tensor([1, -1]).repeat(12)) % 12])
+ring = ring[:, (ring[0] * 12 + ring[1]).argsort()]
+parts = st.fixed_dictionaries(
+    {
+        "y": st.one_of(st.just(Y), st.just(Y), tensors(largest=12)),
+        "0.edge_index": st.one_of(st.just(ring), st.just(ring), tensors((torch.int64,), (2, 2), 24), tensors()),
+        "0.edge_weight": st.one_of(st.just(torch.ones(24)), tensors(tuple(NUMBERS), (1, 1), 24), tensors()),
+    },
+    optional={"0.edge_chosen": st.one_of(st.just(ring[0] > 3), tensors((torch.bool,), (1, 1), 24), tensors())},
+)
+fields = st.fixed_dictionaries(
+    {}, optional={"layer": st.one_of(st.just("a"), texts, junk), "compat": st.one_of(st.just("lu2022"), junk)}
+)
+whole = st.just([{"layer": "fc"}])
+metadata = st.one_of(whole, whole, st.lists(fields, max_size=2), junk, st.text('[]{}"a1,:', max_size=9))
+
 DRAWN: dict[str, tuple[st.SearchStrategy, Callable[..., Any], int]] = {
     "graphs of features": (st.tuples(st.one_of(tensors(), matrices, junk), ks, st.one_of(st.none(), labels)), make_graphs, 6000),
     "graphs of matrices": (st.tuples(matrices, st.integers(1, 4), st.none()), make_graphs, 4000),
+    "graphs files": (st.tuples(parts, metadata), load_graphs, 6000),
     "scores": (st.tuples(weird_graphs(), st.one_of(st.none(), labels)), score, 6000),
     "leiden": (st.tuples(weird_graphs(), st.one_of(st.just(1.0), st.floats()), st.integers(-1, 2**32)), detect, 5000),
     "activations": (
@@ -492,11 +555,10 @@ def test_bytes(target: str, long: bool, tmp_path: Path, monkeypatch: pytest.Monk
                 idx() if "images" in other else struct.pack(">ii", 2049, 4) + bytes(4)
             )
     path.write_bytes(wrapped(original))
-    if target != "header of safetensors":  # of which only the first part is taken
-        door(path)  # the file as it is is read
+    door(path)  # as it is, it is read
 
     def check(seed: int) -> None:
-        path.write_bytes(wrapped(changed(original, seed)))
+        path.write_bytes(wrapped((reworded if target.startswith("words") else changed)(original, seed)))
         quietly(lambda: door(path))
 
     repeat(st.integers(0, 2**63), check, many if long else 40, long)

@@ -24,13 +24,31 @@ from oracles import said_by_us
 from PIL import Image
 from safetensors.torch import save_file
 from torch import Tensor, nn
+from torch_geometric.data import Data
 
 from analyses import modularity_curve
-from graphmod import DynamicGraph, ModularityTracker, from_activations, knn_graph, track_checkpoints
+from graphmod import (
+    DynamicGraph,
+    ModularityTracker,
+    dynamic_graph,
+    from_activations,
+    knn_graph,
+    layer_names,
+    leiden,
+    modularity,
+    track_checkpoints,
+)
+from graphmod._finished import finished_work
+from graphmod._names import natural_order
+from graphmod.activations import num_bytes
 from graphmod.commandline import run
 from graphmod.datasets import load
+from graphmod.graphs.euclidean_knn import euclidean_knn_graph
+from graphmod.metrics.label_overlap import label_overlap
+from graphmod.metrics.silhouette import silhouette
 from graphmod.models import build, load_weights
 from graphmod.pyg import DynamicGraphDataset
+from graphmod.reports import write_report, write_settings
 from graphmod.stored import StoredActivations
 from graphmod.training import train
 
@@ -583,3 +601,160 @@ def test_what_is_well_passes_the_same_doors(clusters: tuple[Tensor, Tensor]) -> 
     model = net()
     torch.save({"state_dict": model.state_dict()}, "epoch1.pt")
     assert len(track_checkpoints(net(), ["epoch1.pt"], X, Y))
+
+
+# --- values that met errors of others ---
+
+
+@pytest.mark.parametrize(
+    ("x", "error", "message"),
+    [
+        (torch.rand(12, 0), ValueError, r"x must have shape \[N, D\] with D of at least 1; got \[12, 0\]"),
+        (X.double() * 1e160, ValueError, "x holds numbers beyond 1e\+150, whose squares overflow; scale it down"),
+        (X.to(torch.float8_e4m3fn), TypeError, "x must be a tensor of floating type; got torch.float8_e4m3fn"),
+        (X.to_sparse(), TypeError, "x must be a tensor of floating type; got torch.float32, not dense"),
+        (X.to("meta"), TypeError, "x must be a tensor of floating type; got torch.float32, not dense"),
+    ],
+)
+def test_features_of_another_kind(x: Tensor, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        knn_graph(x)
+
+
+@pytest.mark.parametrize(
+    ("y", "error", "message"),
+    [
+        ([0, 1], TypeError, "y must be a dense tensor; got list"),
+        (torch.tensor(1), ValueError, r"y must have one row for each of 12 samples; got \[\]"),
+        (Y.float().to_sparse(), TypeError, "y must be a dense tensor; got torch.float32, not dense"),
+    ],
+)
+def test_labels_that_a_graph_cannot_keep(y: Any, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        knn_graph(X, y=y)
+
+
+RING = torch.stack([torch.arange(4), (torch.arange(4) + 1) % 4])
+
+
+@pytest.mark.parametrize(
+    ("graph", "error", "message"),
+    [
+        ([1, 2], TypeError, "graph must be a torch_geometric Data; got list"),
+        (
+            Data(edge_index=RING, num_nodes=4.0),
+            ValueError,
+            "the graph must have num_nodes, an integer of at least 0; got 4.0",
+        ),
+        (
+            Data(edge_index=RING, num_nodes=-1),
+            ValueError,
+            "the graph must have num_nodes, an integer of at least 0; got -1",
+        ),
+        (Data(edge_index="ring", num_nodes=4), TypeError, "edge_index must be int64; got str"),
+        (Data(edge_index=RING.to_sparse(), num_nodes=4), TypeError, "edge_index must be a dense tensor"),
+        (
+            Data(edge_index=RING, edge_weight=[1.0] * 4, num_nodes=4),
+            TypeError,
+            "edge_weight must be a tensor of real numbers",
+        ),
+        (Data(edge_index=RING, edge_weight=1j * torch.ones(4), num_nodes=4), TypeError, "got torch.complex64"),
+    ],
+)
+def test_graphs_of_another_kind(graph: Any, error: type[Exception], message: str) -> None:
+    for function in (lambda: modularity(graph, torch.tensor([0, 0, 1, 1])), lambda: leiden(graph)):
+        with pytest.raises(error, match=message):
+            function()
+
+
+def test_a_mark_and_features_of_another_kind() -> None:
+    graph = Data(edge_index=RING, edge_chosen=torch.ones(3), num_nodes=4, y=torch.tensor([0, 0, 1, 1]))
+    with pytest.raises(ValueError, match=r"edge_chosen must be bool \[4\], one for each edge"):
+        label_overlap(graph)
+    for x, message in (
+        ("x", "the features x must be a dense tensor of 4 rows"),
+        (torch.ones(4, 0), "at least one number"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            silhouette(Data(edge_index=RING, x=x, num_nodes=4, y=graph.y))
+
+
+def test_labels_of_unsigned_types() -> None:
+    graph = knn_graph(X)
+    for kind in (torch.uint8, torch.uint16, torch.uint32, torch.uint64, torch.bool):
+        assert modularity(graph, Y.to(kind)) == modularity(graph, Y)
+    assert torch.equal(from_activations({"a": X}, Y.to(torch.uint16))["a"].y, Y)
+    with pytest.raises(TypeError, match="labels must be a dense tensor"):
+        modularity(graph, Y.to_sparse())
+    with pytest.raises(
+        TypeError, match="labels must be integers, the numbers of the classes; got a tensor that is not"
+    ):
+        from_activations({"a": X}, Y.to_sparse())
+    with pytest.raises(TypeError, match="labels must be integers, the numbers of the classes"):
+        from_activations({"a": X}, [2**70] * 12)
+
+
+def test_arrays_in_any_form_of_memory() -> None:
+    x = X.double().numpy()
+    expected = from_activations({"a": x}, Y)["a"].edge_index
+    fixed = x.copy()
+    fixed.flags.writeable = False
+    for array in (fixed, np.asfortranarray(x), x[::-1][::-1], x.astype(">f8"), x.tolist()):
+        assert torch.equal(from_activations({"a": array}, Y)["a"].edge_index, expected)
+    assert from_activations({"a": x[:, 0]}, Y, graph=euclidean_knn_graph)["a"].num_nodes == 12
+    for value, message in (
+        (x.astype(int), "layer 'a' must be an array of floating numbers; got int64"),
+        (x.astype(np.longdouble), "layer 'a' must be an array of floating numbers; got float128"),
+        ([[1.0], [2.0, 3.0]], "layer 'a' must be an array of floating numbers: "),
+        (None, "layer 'a' must be an array of floating numbers; got object"),
+        (X.to_sparse(), "layer 'a' must be a tensor of floating type; got torch.float32, not dense"),
+    ):
+        with pytest.raises(TypeError, match=message):
+            from_activations({"a": value}, Y)
+    with pytest.raises(ValueError, match=r"layer 'a' must have shape \[N, ...\]; got \[\]"):
+        from_activations({"a": torch.tensor(1.0)}, Y)
+    with pytest.raises(TypeError, match="activations must be a mapping of layers or a path; got list"):
+        from_activations([X], Y)
+
+
+def test_patterns_sizes_and_names_of_any_text() -> None:
+    model = build("resnet20")
+    with pytest.raises(ValueError, match="there is no layer named"):
+        layer_names(model, "**" * 200 + "!")  # in no time
+    for pattern in (3, [None], ["conv1", 4.0]):
+        with pytest.raises(TypeError, match="layers must be a pattern or several of them; got"):
+            layer_names(model, pattern)
+    for size in ("9" * 400, "1\u212aB", "", True):
+        with pytest.raises(ValueError, match="max_memory must be a number of bytes or a size"):
+            num_bytes(size)
+    for name in ("resnet\n20", "resnet" + "9" * 5000, "resnet²", "²"):
+        with pytest.raises(ValueError, match="there is no model named"):
+            build(name)
+    names = ["²", "10", "9" * 5000, "a10", "a2", "2", "a02b"]
+    assert sorted(names, key=natural_order)[-3:] == ["2", "10", "9" * 5000]
+
+
+def test_every_data_set_of_torchvision_is_refused_in_a_sentence() -> None:
+    from torchvision import datasets
+
+    for name in [*datasets.__all__, "__class__", "vision", ""]:
+        with pytest.raises((ValueError, FileNotFoundError)) as caught:
+            load(f"torchvision:{name}", num_samples=2)
+        assert said_by_us(caught.value), (name, caught.value)
+
+
+def test_a_report_of_tables_that_are_none() -> None:
+    write_settings("study", {"k": 3})
+    Path("study/table.csv").write_bytes(b'a,b\n"1')
+    with pytest.raises(ValueError, match=r"study/table.csv is not a table"):
+        write_report("report.html", "A network", {"study": "What was measured."})
+    assert not Path("report.html").exists()
+
+
+def test_finished_work_that_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = net()
+    with pytest.raises(ValueError, match=r"is not a saved dynamic graph"), finished_work("work"):
+        dynamic_graph(model, X, Y, "all")
+        for file in Path("work").iterdir():
+            file.write_bytes(pickle.dumps(Bomb()))
+        dynamic_graph(model, X, Y, "all")

@@ -113,5 +113,7 @@ class DynamicGraph(Mapping[str, Data]):
                 if not isinstance(layer, str) or layer in graphs or compat not in (None, "lu2022"):
                     raise ValueError(f"layer {layer!r} with compat {compat!r} cannot be")
                 edges = {name: file.get_tensor(f"{i}.{name}") for name in EDGES if f"{i}.{name}" in stored}
+                if not edges.keys() >= {"edge_index", "edge_weight"}:
+                    raise ValueError(f"it holds no edges of layer {layer!r}")
                 graphs[layer] = make_graph(num_nodes=len(y), y=y, layer=layer, compat=compat, **edges)
             return cls(graphs)
