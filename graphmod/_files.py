@@ -2,21 +2,29 @@
 
 import glob
 import hashlib
+import json
+import math
 import os
 import shutil
 import tempfile
 import time
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 try:
     import fcntl
 except ImportError:  # not on Windows, where what a killed process left stays
     fcntl = None  # type: ignore[assignment]
+HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+
+INFLATES = {zipfile.ZIP_STORED: 1, zipfile.ZIP_DEFLATED: 1032}
+"""How many bytes one byte of a zip archive can become, by its method."""
 
 
 @contextmanager
@@ -126,13 +134,118 @@ def sha256(path: str | Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def existing_file(path: str | Path, of_what: str = "") -> Path:
+    """Returns the path of a file that is there.
+
+    Raises:
+        FileNotFoundError: If there is none, or it is a folder, a pipe or a device.
+    """
+    try:
+        if Path(path).is_file():
+            return Path(path)
+    except (OSError, ValueError):  # a name that no file can have, a folder that may not be entered
+        pass
+    raise FileNotFoundError(f"there is no file{of_what} {path}")
+
+
+@contextmanager
+def readable(path: str | Path, kind: str) -> Iterator[None]:
+    """Turns whatever goes wrong while a file is read into a ValueError of one sentence that names the file.
+
+    Readers meet broken files with errors of every kind; none of them is the caller's to know.
+
+    Example:
+        >>> with readable("a.json", "a file of JSON"):
+        ...     1 / 0
+        Traceback (most recent call last):
+        ValueError: a.json is not a file of JSON: division by zero
+    """
+    try:
+        yield
+    except Exception as error:
+        raise ValueError(f"{path} is not {kind}: {reason(error)}") from error
+
+
+def reason(error: Exception) -> str:
+    """The first line of what an error says, or its kind if it says nothing.
+
+    Example:
+        >>> reason(KeyError()), reason(ValueError("no such thing"))
+        ('KeyError', 'no such thing')
+    """
+    return next(iter(str(error).splitlines()), "")[:300] or type(error).__name__
+
+
 def read_torch(path: str | Path, device: torch.device | str = "cpu") -> Any:
     """Reads a file of `torch.save` that holds tensors and plain values only.
 
     Raises:
         ValueError: If there is no such file or it is anything else; nothing in it is run.
     """
+    existing_file(path)
     try:
         return torch.load(path, map_location=device, weights_only=True)
     except Exception as error:  # the restricted unpickler meets bytes of any kind with errors of any kind
         raise ValueError(f"{path} is not a PyTorch file of plain tensors; nothing in it was run") from error
+
+
+def read_json(path: str | Path) -> Any:
+    """Reads a file of JSON.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is none.
+    """
+    with readable(existing_file(path), "a file of JSON"):
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+
+
+def npz_names(path: str | Path) -> list[str]:
+    """Lists the arrays of a NumPy archive.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is no archive.
+    """
+    with readable(existing_file(path), "a NumPy archive of plain arrays"), zipfile.ZipFile(path) as archive:
+        return [name[:-4] for name in dict.fromkeys(archive.namelist()) if name.endswith(".npy")]
+
+
+def read_npz(path: str | Path, name: str) -> np.ndarray:
+    """Reads one array of a NumPy archive.
+
+    No more memory is asked for than the bytes of the file can fill, whatever its headers say.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If there is no such array, or it holds anything but plain values; nothing in it is run.
+
+    Example:
+        >>> path = Path(tempfile.mkdtemp()) / "arrays.npz"
+        >>> np.savez(path, x=np.eye(2))
+        >>> npz_names(path), read_npz(path, "x").tolist()
+        (['x'], [[1.0, 0.0], [0.0, 1.0]])
+    """
+    with readable(existing_file(path), "a NumPy archive of plain arrays"), zipfile.ZipFile(path) as archive:
+        entry = archive.getinfo(f"{name}.npy")
+        most = INFLATES.get(entry.compress_type, 0) * min(entry.compress_size, Path(path).stat().st_size)
+        with archive.open(entry) as file:
+            shape, _, dtype = HEADERS[np.lib.format.read_magic(file)](file)
+            stated = file.tell() + math.prod(shape) * dtype.itemsize
+        if dtype.hasobject:
+            raise ValueError(f"it holds Python objects as {name}")
+        if not stated == entry.file_size <= most:
+            raise ValueError(f"it holds {min(entry.file_size, most)} bytes of {name}, which states {stated}")
+        with archive.open(entry) as file:
+            return np.lib.format.read_array(file, allow_pickle=False)
+
+
+def read_npy(path: str | Path) -> np.ndarray:
+    """Maps the array of a `.npy` file into memory; what is changed there stays there.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it holds anything but plain values; nothing in it is run.
+    """
+    with readable(existing_file(path), "a NumPy file of a plain array"):
+        return np.lib.format.open_memmap(path, mode="c")  # which has no way to unpickle

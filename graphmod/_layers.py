@@ -80,13 +80,33 @@ def _select(modules: Mapping[str, nn.Module], pattern: str) -> list[str]:
     if pattern == "all":
         return [name for name, module in modules.items() if name and not _has_children(module)]
     glob, _, kind = pattern.partition(":")
-    parts = {"**": ".+", "*": "[^.]+"}
-    expression = "".join(parts.get(part, re.escape(part)) for part in re.split(r"(\*\*|\*)", glob))
+    parts = re.split(r"(\*\*|\*)", glob)
     return [
         name
         for name, module in modules.items()
-        if re.fullmatch(expression, name) and (not kind or type(module).__name__ == kind)
+        if (not kind or type(module).__name__ == kind) and _matches(name, parts)
     ]
+
+
+def _matches(name: str, parts: Sequence[str]) -> bool:
+    """Whether the parts of a glob make up the name; in time that grows with their lengths, whatever they are."""
+    ends = {0}
+    for part in parts:
+        if part == "**":
+            ends = set(range(min(ends) + 1, len(name) + 1))
+        elif part == "*":
+            ends = {end for start in ends for end in range(start + 1, _dot(name, start) + 1)}
+        else:
+            ends = {start + len(part) for start in ends if name.startswith(part, start)}
+        if not ends:
+            return False
+    return len(name) in ends
+
+
+def _dot(name: str, start: int) -> int:
+    """Where the part of a dotted name that holds `start` ends."""
+    end = name.find(".", start)
+    return len(name) if end < 0 else end
 
 
 def _blocks(modules: Mapping[str, nn.Module]) -> list[str]:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
+from ._files import read_json
 from ._finished import Finished
 from .activations import layer_activations, layer_groups
 from .graphs._build import Symmetrize, neighbor_graph
@@ -102,7 +103,7 @@ def ablation(
             )
             for layer in group:
                 if layer in there:
-                    measured = json.loads(there[layer].read_text())
+                    measured = read_json(there[layer])
                 else:
                     features = activations.pop(layer)
                     measured = _measured(features, y, subsets, k, metrics, symmetrize, weights, layer)

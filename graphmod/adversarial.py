@@ -10,6 +10,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
+from ._files import readable
 from ._finished import Finished
 from .activations import evaluation
 from .attacks import attack_settings, find_attack
@@ -95,7 +96,8 @@ def attacked(
         x, y = images[rows], labels[rows]
         work = Finished("attack", name, model, x, y, own)
         if file := work.done("images"):
-            done.append(load_file(file)["images"].to(images.device))
+            with readable(file, "the images of this attack"):
+                done.append(load_file(file)["images"].view_as(x).to(images.device))
             continue
         found = attack(model, x, y, batch_size=batch_size, progress=False, **own)
         work.keep("images", partial(save_file, {"images": found.contiguous().cpu()}))

@@ -22,7 +22,7 @@ from ._finished import Finished
 from .activations import layer_activations, layer_groups
 from .distributed import agreed, all_rows, own_rows
 from .graphs._dynamic import DynamicGraph
-from .graphs._topk import check_k
+from .graphs._topk import check_k, is_plain, kind
 from .graphs.knn import knn_graph
 from .inputs import num_copies
 from .metrics.modularity import modularity_terms
@@ -106,7 +106,7 @@ def dynamic_graph(
             )
             for name in group:
                 if name in there:
-                    graphs[name] = DynamicGraph.load(there[name])[name].to(home)
+                    graphs[name] = next(iter(DynamicGraph.load(there[name]).values())).to(home)
                 else:
                     features = all_rows(activations.pop(name), len(x))
                     graphs[name] = graph(features, k, y=y.to(features.device), layer=name, **graph_options)
@@ -158,10 +158,10 @@ def from_activations(
         raise TypeError(f"activations must be a mapping from layers to arrays, or a path; got {type(layers).__name__}")
     graphs: dict[str, Data] = {}
     for name in tqdm(layers, "graphs", leave=False, unit="layer", disable=not progress or None):
-        x, y = collect(torch.as_tensor(layers[name]), labels)
+        x, y = collect(_rows(layers[name], name), labels)
         if not graphs:
             _check_classes(y, k)
-        x = x.flatten(1).to(device)
+        x = x.to(device)
         graphs[name] = graph(x, k, y=y.to(x.device), layer=name, **graph_options)
     return DynamicGraph(graphs)
 
@@ -380,6 +380,24 @@ def published_curves() -> pd.DataFrame:
     """
     with (resources.files("graphmod.data") / "reference/lu2022-curves.csv").open() as file:
         return pd.read_csv(file).rename(columns={"model": "network", "index": "depth", "value": "modularity"})
+
+
+def _rows(value: Any, layer: str) -> Tensor:
+    """The activations of a layer as a tensor `[N, D]`, whatever array holds them; one number a sample is `[N, 1]`."""
+    if not isinstance(value, Tensor):
+        try:
+            array = np.asarray(value)
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise TypeError(f"layer {layer!r} must be an array of floating numbers: {error}") from error
+        if array.dtype.kind != "f" or array.dtype.itemsize > 8:
+            raise TypeError(f"layer {layer!r} must be an array of floating numbers; got {array.dtype}")
+        # torch shares memory of its own byte order that may be written to, in steps forwards
+        value = torch.from_numpy(np.require(array, array.dtype.newbyteorder("="), ["C", "W"]))
+    if not is_plain(value):
+        raise TypeError(f"layer {layer!r} must be a tensor of floating type; got {kind(value)}")
+    if not value.dim():
+        raise ValueError(f"layer {layer!r} must have shape [N, ...]; got []")
+    return value.flatten(1) if value.dim() > 1 else value[:, None]
 
 
 def _check_classes(y: Tensor, k: int) -> None:

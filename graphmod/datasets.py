@@ -1,6 +1,8 @@
 """Labelled images by name: digits, a folder of images, torchvision's data sets, NumPy archives."""
 
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,9 +13,12 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from ._files import existing_file, npz_names, read_npz, readable, reason
 from ._names import natural_order, nearest
 from .manifest import note_input
 from .samples import Order, draw, interleaved
+
+MAX_CLASSES = 100_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,8 +62,10 @@ def load(
 
             - `"digits"`: scikit-learn's handwritten digits, 8 × 8, grey; 797 to train, 1,000 to test, no download;
             - `"folder:PATH"`: one folder a class in `PATH/<split>` (or in `PATH`, where there are no splits), images of
-              any format that Pillow reads, as RGB. File order is by file name over all classes;
-            - `"torchvision:NAME"`: a class of `torchvision.datasets`, such as `CIFAR10`, kept in `root`;
+              any format that Pillow reads, as RGB, of at most `PIL.Image.MAX_IMAGE_PIXELS`. File order is by file name
+              over all classes; links are followed;
+            - `"torchvision:NAME"`: a class of `torchvision.datasets`, such as `CIFAR10`, kept in `root`; torchvision
+              reads pickles only of files whose checksum it knows;
             - `"npz:PATH"`: a NumPy archive of `images` (uint8, or floating in [0, 1]; `[N, C, H, W]`, `[N, H, W, C]` or
               `[N, H, W]`) and `labels`.
         split: `"train"` or `"test"`, where the data set has them.
@@ -136,7 +143,11 @@ def _digits(split: str) -> _Source:
 
 
 def _folder(path: Path, split: str) -> _Source:
-    if not path.is_dir():
+    try:
+        there = path.is_dir()
+    except (OSError, ValueError):  # a name that no folder can have
+        there = False
+    if not there:
         raise FileNotFoundError(f"there is no folder {path}")
     extensions = set(Image.registered_extensions())
     base = path / split if (path / split).is_dir() else path
@@ -160,11 +171,17 @@ def _folder(path: Path, split: str) -> _Source:
 
 def _image(file: Path) -> Tensor:
     formats = [name for name in Image.OPEN if name != "EPS"]  # which Pillow would hand to another program
-    try:
-        with Image.open(file, formats=formats) as image:
-            return _to_tensor(image.convert("RGB"))
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise ValueError(f"{file} is not an image that can be read: {error}") from error
+    existing_file(file)
+    with _decoding(file), Image.open(file, formats=formats) as image:
+        return _to_tensor(image.convert("RGB"))
+
+
+@contextmanager
+def _decoding(name: str | Path) -> Iterator[None]:
+    """Pillow's warning that an image is a bomb is an error, and every error a sentence."""
+    with readable(name, "an image that can be read"), warnings.catch_warnings():
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        yield
 
 
 def _to_tensor(image: Image.Image) -> Tensor:
@@ -175,8 +192,8 @@ def _to_tensor(image: Image.Image) -> Tensor:
 def _torchvision(name: str, split: str, root: str | Path, download: bool) -> _Source:
     from torchvision import datasets
 
-    kind = getattr(datasets, name, None)
-    if kind is None or not isinstance(kind, type):
+    kind = getattr(datasets, name) if name in datasets.__all__ else None
+    if not isinstance(kind, type):
         raise ValueError(f"torchvision.datasets has no {name!r}; {nearest(name, datasets.__all__)}")
     takes_split = name in {"SVHN", "STL10", "Food101", "Flowers102", "DTD", "GTSRB", "EuroSAT", "ImageNet"}
     which: dict[str, Any] = {"split": split} if takes_split else {"train": split == "train"}
@@ -185,8 +202,12 @@ def _torchvision(name: str, split: str, root: str | Path, download: bool) -> _So
         data = kind(str(root), **which)
     except TypeError as error:  # some classes have other splits
         raise ValueError(f"torchvision:{name} has no train and test split; use folder:PATH or pass tensors") from error
-    except RuntimeError as error:
+    except (RuntimeError, FileNotFoundError) as error:
         raise FileNotFoundError(f"torchvision:{name} was not found in {root}: {error}") from error
+    except Exception as error:  # of a data set that wants more than a split, or of files that are broken
+        raise ValueError(
+            f"torchvision:{name} cannot be read: {reason(error)}; use folder:PATH or pass tensors"
+        ) from error
     targets = getattr(data, "targets", None)
     targets = getattr(data, "labels", None) if targets is None else targets
     targets = getattr(data, "_labels", None) if targets is None else targets
@@ -196,31 +217,32 @@ def _torchvision(name: str, split: str, root: str | Path, download: bool) -> _So
     classes = [str(one) for one in getattr(data, "classes", range(int(labels.max()) + 1))]
 
     def read(i: int) -> Tensor:
-        image = data[i][0]
-        return _to_tensor(image if image.mode in ("L", "RGB") else image.convert("RGB"))
+        with _decoding(f"sample {i} of torchvision:{name}"):
+            image = data[i][0]
+            return _to_tensor(image if image.mode in ("L", "RGB") else image.convert("RGB"))
 
     return _Source(labels, [str(i) for i in range(len(labels))], classes, read)
 
 
 def _npz(path: Path) -> _Source:
-    if not path.is_file():
-        raise FileNotFoundError(f"there is no archive {path}")
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            arrays = {key: archive[key] for key in archive.files if key in ("images", "labels")}
-    except (ValueError, OSError) as error:
-        raise ValueError(f"{path} is not a NumPy archive of plain arrays: {error}") from error
-    if set(arrays) != {"images", "labels"}:
+    if not {"images", "labels"} <= set(npz_names(path)):
         raise ValueError(f"{path} must hold the arrays images and labels")
-    if arrays["labels"].dtype.kind not in "iu" or arrays["labels"].ndim != 1 or not arrays["labels"].size:
-        kind, shape = arrays["labels"].dtype, list(arrays["labels"].shape)
-        raise ValueError(f"{path}: labels must be integers [N], N at least 1; got {kind} {shape}")
-    images, labels = arrays["images"], torch.from_numpy(arrays["labels"].astype(np.int64))
+    images, numbers = read_npz(path, "images"), read_npz(path, "labels")
+    if numbers.dtype.kind not in "iu" or numbers.ndim != 1 or not numbers.size:
+        raise ValueError(
+            f"{path}: labels must be integers [N], N at least 1; got {numbers.dtype} {list(numbers.shape)}"
+        )
+    if numbers.min() < 0 or numbers.max() >= MAX_CLASSES:
+        raise ValueError(f"{path}: labels must be in 0 … {MAX_CLASSES - 1}; got {numbers.min()} to {numbers.max()}")
+    labels = torch.from_numpy(numbers.astype(np.int64))
+    if images.dtype != np.uint8 and (images.dtype.kind != "f" or images.dtype.itemsize > 8):
+        raise ValueError(f"{path}: images must be uint8 or floating; got {images.dtype}")
+    images = images.astype(images.dtype.newbyteorder("="), copy=False)
     if images.ndim == 3:
         images = images[:, None]
     elif images.ndim == 4 and images.shape[1] not in (1, 3) and images.shape[3] in (1, 3):
         images = images.transpose(0, 3, 1, 2)
-    if images.ndim != 4 or len(images) != len(labels):
+    if images.ndim != 4 or labels.shape != (len(images),) or not images.size:
         raise ValueError(f"{path}: images must be [N, C, H, W] with one label each; got {list(images.shape)}")
     if images.dtype != np.uint8 and not (images.min() >= 0 and images.max() <= 1):
         raise ValueError(f"{path}: images must be uint8 or in [0, 1]; got {images.min():g} to {images.max():g}")

@@ -84,7 +84,7 @@ def verify(folder: str | Path) -> list[str]:
     """
     folder = Path(folder)
     if not (folder / MANIFEST).is_file():
-        raise FileNotFoundError(f"{folder} is not a result of graphmod: there is no {MANIFEST}")
+        raise FileNotFoundError(f"there is no {MANIFEST} in {folder}, which is no result of graphmod")
     try:
         content = json.loads((folder / MANIFEST).read_text())
         listed = {str(name): (int(one["bytes"]), str(one["sha256"])) for name, one in content["files"].items()}

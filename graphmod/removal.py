@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
+from ._files import read_json, readable
 from ._finished import Finished
 from ._layers import layer_names
 from .costs import cost
@@ -82,7 +83,8 @@ def removal_curves(
             work = Finished("removal", model, x, y, chosen, list(removed), k, seed)
             for name, one in asked:
                 if file := work.done(f"{name} {one}"):
-                    table = pd.DataFrame(json.loads(file.read_text()))
+                    with readable(file, "a finished plan"):
+                        table = pd.DataFrame(read_json(file))
                 else:
                     plan = plan_removal(
                         model, x[chosen], y[chosen], num_layers=max(removed), criterion=name, k=k,

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import torch
 
-from ._files import atomic_file, atomic_folder
+from ._files import atomic_file, atomic_folder, readable
 from ._finished import finished_work
 from .distributed import world
 from .manifest import manifest
@@ -137,12 +137,13 @@ def write_report(path: str | Path, title: str, studies: Mapping[str, str], *, ro
             data = base64.b64encode(figure.read_bytes()).decode()
             parts.append(f'<img alt="{escape(name)}: {escape(figure.stem)}" src="data:image/png;base64,{data}">')
         for table in sorted(folder.glob("*.csv"), key=lambda one: (one.stem != "table", one.stem)):
-            content = pd.read_csv(table)
+            with readable(table, "a table"):
+                content = pd.read_csv(table)
             shown = content.head(rows).to_html(index=False, float_format="{:.4g}".format, border=0, na_rep="")
             count = f"{len(content)} rows" + (f", the first {rows}" if len(content) > rows else "")
             opened = " open" if table.stem == "table" else ""
             parts.append(f"<details{opened}><summary>{escape(table.name)}: {count}</summary>{shown}</details>")
-        settings = escape((folder / SETTINGS).read_text()[:20_000])
+        settings = escape((folder / SETTINGS).read_text(errors="replace")[:20_000])
         parts.append(f"<details><summary>{SETTINGS}</summary><pre>{settings}</pre></details></section>")
     links = " · ".join(f'<a href="#{escape(name)}">{escape(name.replace("_", " "))}</a>' for name in studies)
     with atomic_file(path) as temporary:

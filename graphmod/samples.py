@@ -1,7 +1,7 @@
 """Samples, in whatever form they come: batches of them, tensors of them, disjoint draws of them."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Literal
+from typing import Any, Literal, TypeGuard
 
 import numpy as np
 import torch
@@ -14,6 +14,20 @@ from torch_geometric.loader import DataLoader as GraphLoader
 from .inputs import Graphs, Named, Nodes, join
 
 Order = Literal["file", "stratified"]
+
+INTEGERS = {
+    torch.uint8, torch.uint16, torch.uint32, torch.uint64, torch.int8, torch.int16, torch.int32, torch.int64,
+}  # fmt: skip
+
+
+def is_dense(x: object) -> TypeGuard[Tensor]:
+    """Whether this is a tensor with a number at each place: not sparse, nested, quantized or without data.
+
+    Example:
+        >>> is_dense(torch.eye(2)), is_dense(torch.eye(2).to_sparse()), is_dense([1.0])
+        (True, False, False)
+    """
+    return isinstance(x, Tensor) and x.layout == torch.strided and not (x.is_nested or x.is_meta or x.is_quantized)
 
 
 LABELS = ("labels", "label", "y", "target", "targets")
@@ -157,18 +171,21 @@ def collect_inputs(samples: Any, labels: Any = None, *, num_samples: int | None 
         raise ValueError("there are no labels: pass labels, or samples that yield pairs (x, y)")
     try:
         y = torch.cat([torch.as_tensor(part) for part in ys]) if labels is None else torch.as_tensor(labels)
-    except (TypeError, ValueError, RuntimeError) as error:
+    except (TypeError, ValueError, RuntimeError, OverflowError) as error:
         raise TypeError(f"labels must be integers, the numbers of the classes: {error}") from error
+    if not is_dense(y):
+        raise TypeError("labels must be integers, the numbers of the classes; got a tensor that is not dense")
     y = y[:num_samples] if y.dim() else y
-    if y.is_floating_point() or y.is_complex() or y.dtype == torch.bool:
+    if y.dtype not in INTEGERS:
         raise TypeError(f"labels must be integers, the numbers of the classes; got {y.dtype}")
     if y.shape != (len(x),):
         raise ValueError(f"labels must have shape [{len(x)}], one for each sample; got {list(y.shape)}")
+    y = y.long()
     if len(y) and y.min() < 0:
         raise ValueError(f"labels must be at least 0; got {int(y.min())}: leave unlabelled samples out")
     if len(y.unique()) < 2:
         raise ValueError(f"labels must name at least two classes; all {len(y)} samples have the same")
-    return x, y.long()
+    return x, y
 
 
 def draw(

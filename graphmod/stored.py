@@ -1,15 +1,13 @@
 """Activations that are already there, read a layer at a time: NumPy archives, safetensors, folders of arrays."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
-from zipfile import BadZipFile
 
-import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from torch import Tensor
 
+from ._files import existing_file, npz_names, read_npy, read_npz, readable
 from ._names import natural_order
 
 
@@ -18,7 +16,8 @@ class StoredActivations(Mapping[str, Tensor]):
 
     Args:
         path: A `.npz` archive; a `.safetensors` file; or a folder of `.npy` files, which are memory-mapped, in the
-            natural order of their names (`layer2` before `layer10`).
+            natural order of their names (`layer2` before `layer10`). Links are followed; names in an archive are names
+            of layers only, never of files.
 
     Raises:
         FileNotFoundError: If there is no such file or folder.
@@ -26,6 +25,7 @@ class StoredActivations(Mapping[str, Tensor]):
 
     Example:
         >>> import tempfile
+        >>> import numpy as np
         >>> file = Path(tempfile.mkdtemp()) / "layers.npz"
         >>> np.savez(file, conv1=np.eye(3), fc=np.ones((3, 2)))
         >>> {layer: tuple(x.shape) for layer, x in StoredActivations(file).items()}
@@ -34,17 +34,18 @@ class StoredActivations(Mapping[str, Tensor]):
 
     def __init__(self, path: str | Path) -> None:
         self._path = Path(path)
-        if not self._path.exists():
-            raise FileNotFoundError(f"there is no file or folder {path}")
-        self._kind = "folder" if self._path.is_dir() else self._path.suffix
+        try:
+            self._kind = "folder" if self._path.is_dir() else existing_file(path, " or folder").suffix
+        except (OSError, ValueError):  # a name that no file can have, a folder that may not be entered
+            raise FileNotFoundError(f"there is no file or folder {path}") from None
         if self._kind == "folder":
-            self._layers = [
-                file.stem for file in sorted(self._path.glob("*.npy"), key=lambda file: natural_order(file.stem))
-            ]
+            visible = [file.stem for file in self._path.glob("*.npy") if not file.name.startswith(".")]
+            self._layers = sorted(visible, key=natural_order)
         elif self._kind == ".npz":
-            self._layers = list(self._read(lambda: np.load(self._path, allow_pickle=False).files))
+            self._layers = npz_names(self._path)
         elif self._kind == ".safetensors":
-            self._layers = sorted(self._read(lambda: list(safe_open(self._path, "pt").keys())), key=natural_order)
+            with readable(self._path, "a safetensors file"), safe_open(self._path, "pt") as file:
+                self._layers = sorted(file.keys(), key=natural_order)
         else:
             raise ValueError(f"{path} must be a .npz or .safetensors file, or a folder of .npy files")
         if not self._layers:
@@ -60,18 +61,12 @@ class StoredActivations(Mapping[str, Tensor]):
         if layer not in self._layers:
             raise KeyError(layer)
         if self._kind == ".safetensors":
-            found: Tensor = self._read(lambda: safe_open(self._path, "pt").get_tensor(layer))
+            with readable(self._path, "a safetensors file"), safe_open(self._path, "pt") as file:
+                found: Tensor = file.get_tensor(layer)
+            if not found.is_floating_point() or found.itemsize < 2:
+                raise ValueError(f"layer {layer!r} of {self._path} must hold floating numbers; got {found.dtype}")
             return found
-        if self._kind == "folder":
-            array = self._read(lambda: np.load(self._path / f"{layer}.npy", mmap_mode="c", allow_pickle=False))
-        else:
-            array = self._read(lambda: np.load(self._path, allow_pickle=False)[layer])
-        if array.dtype.kind != "f":
+        array = read_npy(self._path / f"{layer}.npy") if self._kind == "folder" else read_npz(self._path, layer)
+        if array.dtype.kind != "f" or array.dtype.itemsize > 8:
             raise ValueError(f"layer {layer!r} of {self._path} must hold floating numbers; got {array.dtype}")
-        return torch.from_numpy(array)
-
-    def _read(self, read: Callable[[], Any]) -> Any:
-        try:
-            return read()
-        except (ValueError, OSError, EOFError, BadZipFile, SafetensorError) as error:
-            raise ValueError(f"{self._path} is not a file of plain arrays: {error}") from error
+        return torch.from_numpy(array.astype(array.dtype.newbyteorder("="), copy=False))

@@ -223,7 +223,7 @@ def _read(path: str | Path, layers: Sequence[str]) -> pd.DataFrame:
     try:
         kinds = {name: kind for name, kind in COLUMNS.items() if name != "value"}
         table = pd.read_csv(path, dtype=kinds, converters={"value": _exact}, keep_default_na=False)
-    except (ValueError, IsADirectoryError):  # pandas' own errors and those of decoding are ValueErrors
+    except (ValueError, OverflowError, IsADirectoryError):  # pandas' own errors and those of decoding are ValueErrors
         table = pd.DataFrame()
     if list(table) != list(COLUMNS):
         raise ValueError(f"{path} is not the table of a ModularityTracker; choose another path")
@@ -258,7 +258,7 @@ def _lightning_callback() -> Any:
             return importlib.import_module(package).Callback
         except ImportError:
             continue
-    raise ImportError("a Lightning callback needs Lightning, which is not installed: pip install lightning")
+    raise ImportError("a Lightning callback needs Lightning: pip install lightning")
 
 
 @contextmanager

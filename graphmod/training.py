@@ -16,7 +16,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim.lr_scheduler import CosineAnnealingLR, LambdaLR, LRScheduler
 from tqdm.auto import tqdm
 
-from ._files import atomic_file, read_torch
+from ._files import atomic_file, read_torch, readable
 
 Precision = Literal["float32", "bfloat16"]
 
@@ -140,9 +140,8 @@ def train(
         state = _load(checkpoint, home)
         if _EARLIER | state["settings"] != settings:
             raise ValueError(f"{checkpoint} is of another run, with {state['settings']}; remove it to start anew")
-        model.load_state_dict(state["model"])
-        optimizer.load_state_dict(state["optimizer"])
-        schedule.load_state_dict(state["schedule"])
+        with readable(checkpoint, "a checkpoint of this training"):
+            _restore(model, optimizer, schedule, state)
         history = state["history"]
     model.eval()
     yield from history
@@ -329,9 +328,45 @@ def _fingerprint(model: nn.Module) -> str:
 
 def _load(checkpoint: str | Path, device: torch.device) -> dict[str, Any]:
     state = read_torch(checkpoint, device)
-    if not isinstance(state, dict) or not state.keys() >= {"settings", "history", "model", "optimizer", "schedule"}:
+    kinds = {"settings": dict, "history": list, "model": dict, "optimizer": dict, "schedule": dict}
+    whole = isinstance(state, dict) and all(isinstance(state.get(name), kind) for name, kind in kinds.items())
+    if not whole or not all(_is_row(row) for row in state["history"]) or not _is_plain(state["settings"]):
         raise ValueError(f"{checkpoint} is not a checkpoint of a training; remove it to start anew")
-    return state
+    found: dict[str, Any] = state
+    return found
+
+
+def _is_row(row: Any) -> bool:
+    numbers = isinstance(row, dict) and all(map(_is_number, row.values()))
+    return numbers and row.keys() >= {"epoch", "lr", "loss", "train_accuracy"}
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float)
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether values can be compared and shown: no tensors among them."""
+    if isinstance(value, dict | list | tuple):
+        return all(map(_is_plain, value.values() if isinstance(value, dict) else value))
+    return value is None or isinstance(value, bool | int | float | str)
+
+
+def _restore(model: nn.Module, optimizer: torch.optim.Optimizer, schedule: LRScheduler, state: dict[str, Any]) -> None:
+    """Puts a run back where it was, if the checkpoint holds names, kinds and shapes of what is there."""
+    for found, fresh in zip(state["optimizer"]["param_groups"], optimizer.state_dict()["param_groups"], strict=True):
+        unlike = [key for key in found.keys() & fresh.keys() if _is_number(found[key]) != _is_number(fresh[key])]
+        if unlike or not _is_plain(found):
+            raise ValueError("its optimizer has other settings")
+    parameters = list(model.parameters())
+    for number, entry in state["optimizer"]["state"].items():
+        if entry["momentum_buffer"] is not None and entry["momentum_buffer"].shape != parameters[number].shape:
+            raise ValueError("its momenta have other shapes")
+    if any(hasattr(schedule, key) for key in state["schedule"].keys() - schedule.state_dict().keys()):
+        raise ValueError("its schedule is another one")
+    model.load_state_dict(state["model"])
+    optimizer.load_state_dict(state["optimizer"])
+    schedule.load_state_dict(state["schedule"])
 
 
 def _moved(images: Tensor, labels: Tensor, device: torch.device) -> tuple[Tensor, Tensor]:

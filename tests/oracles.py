@@ -1,6 +1,8 @@
 """The same answers by other means: networkx, igraph, loops over the definition, the published procedure."""
 
 import heapq
+import traceback
+from pathlib import Path
 
 import igraph
 import networkx as nx
@@ -8,6 +10,13 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch_geometric.data import Data
+
+
+def said_by_us(error: Exception) -> bool:
+    """Whether an error is a refusal of graphmod itself: of the permitted kinds, by a `raise` in a file of the package."""
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    ours = "graphmod" in Path(place.filename).parts[-4:-1] and (place.line or "").startswith("raise ")
+    return ours and isinstance(error, ValueError | TypeError | OSError)
 
 
 def to_networkx(graph: Data) -> nx.Graph:

@@ -156,6 +156,75 @@ def test_a_study_is_one_function_without_arithmetic_on_tensors(path: Path) -> No
     assert main.args.kwonlyargs
 
 
+# --- nothing that a file says is run ---
+
+RUNS = {
+    "eval",
+    "exec",
+    "compile",
+    "__import__",
+    "os.system",
+    "os.popen",
+    "yaml.load",
+    "torch.jit.load",
+    "torch.package",
+}
+SAFE = {
+    "torch.load": ("weights_only", "True"),
+    "np.load": ("allow_pickle", "False"),
+    "np.lib.format.read_array": ("allow_pickle", "False"),
+}
+PICKLERS = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "marshal", "shelve", "yaml"}
+
+
+def ways_in(source: str) -> list[str]:
+    """Calls and imports with which a file could be run."""
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            module = node.module if isinstance(node, ast.ImportFrom) and not node.level else None
+            names = [module or ""] if isinstance(node, ast.ImportFrom) else [alias.name for alias in node.names]
+            found += [name for name in names if name.split(".")[0] in PICKLERS]
+        elif isinstance(node, ast.Call):
+            name = ast.unparse(node.func).replace("numpy.", "np.")
+            said = {word.arg: ast.unparse(word.value) for word in node.keywords}
+            option, value = SAFE.get(name, ("shell", "False"))
+            unsafe = said.get(option, None if name in SAFE else "False") != value
+            if unsafe or name in RUNS or name.endswith("read_pickle"):
+                found.append(ast.unparse(node))
+    return found
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_nothing_that_a_file_says_is_run(path: Path) -> None:
+    assert not ways_in(path.read_text())
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "import pickle",
+        "from pickle import loads",
+        "import yaml",
+        "torch.load(path)",
+        "torch.load(path, weights_only=False)",
+        "torch.load(path, weights_only=trusted)",
+        "np.load(path)",
+        "numpy.load(path, allow_pickle=True)",
+        "np.lib.format.read_array(file)",
+        "pd.read_pickle(path)",
+        "eval(text)",
+        "exec(text)",
+        "os.system(command)",
+        "subprocess.run(command, shell=True)",
+        "yaml.load(file)",
+        "torch.jit.load(path)",
+    ],
+)
+def test_a_way_in_is_seen(line: str) -> None:
+    assert ways_in(line)
+
+
 def test_every_file_has_its_test() -> None:
     stages = {name.lstrip("_") for rank in RANKS[1:-2] for name in rank} | {
         "distributed",

@@ -117,6 +117,6 @@ def test_the_command(study: Path, tmp_path: Path) -> None:
     assert (whole.returncode, whole.stderr) == (0, "")
     none = subprocess.run([*command, str(tmp_path)], capture_output=True, text=True)
     assert none.returncode == 2
-    with pytest.raises(FileNotFoundError, match="is not a result of graphmod: there is no manifest.json"):
+    with pytest.raises(FileNotFoundError, match="there is no manifest.json in .*, which is no result of graphmod"):
         verify(tmp_path)
-    assert none.stderr == f"error: {tmp_path} is not a result of graphmod: there is no manifest.json\n"
+    assert none.stderr == f"error: there is no manifest.json in {tmp_path}, which is no result of graphmod\n"

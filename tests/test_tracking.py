@@ -264,7 +264,7 @@ def test_lightning_is_not_installed(hard, monkeypatch: pytest.MonkeyPatch) -> No
     for name in ("lightning.pytorch", "pytorch_lightning"):
         monkeypatch.setitem(sys.modules, name, None)
     tracker = ModularityTracker(network(), *hard)
-    with pytest.raises(ImportError, match="needs Lightning, which is not installed: pip install lightning"):
+    with pytest.raises(ImportError, match="a Lightning callback needs Lightning: pip install lightning"):
         tracker.lightning_callback()
 
 

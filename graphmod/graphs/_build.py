@@ -7,6 +7,9 @@ from torch import Tensor
 from torch_geometric.data import Data
 from torch_geometric.utils import coalesce
 
+from ..samples import is_dense
+from ._topk import is_plain, kind
+
 Symmetrize = Literal["mean", "union", "mutual"]
 
 
@@ -100,13 +103,15 @@ def make_graph(
         compat: The published rule that the graph follows.
 
     Raises:
-        ValueError: If the edges are not as said, or `x` or `y` has not one row for each node.
+        TypeError: If weights are not floating, or `x` or `y` is no tensor.
+        ValueError: If the edges are not as said, a weight is negative without `compat`, or `x` or `y` has not one row
+            for each node.
 
     Example:
         >>> make_graph(torch.tensor([[0, 1], [1, 0]]), torch.ones(2), 2, layer="conv1")
         Data(edge_index=[2, 2], edge_weight=[2], num_nodes=2, layer='conv1')
     """
-    if edge_index.dtype != torch.int64 or edge_index.dim() != 2 or edge_weight.shape != edge_index.shape[1:]:
+    if edge_index.dtype != torch.int64 or edge_index.shape[:-1] != (2,) or edge_weight.shape != edge_index.shape[1:]:
         raise ValueError(
             f"edge_index must be int64 [2, E] and edge_weight [E]; got {edge_index.dtype} {list(edge_index.shape)} and "
             f"{list(edge_weight.shape)}"
@@ -117,8 +122,12 @@ def make_graph(
     key, back = source * num_nodes + target, target * num_nodes + source
     if (key[1:] <= key[:-1]).any() or (source == target).any() or not torch.equal(back.sort().values, key):
         raise ValueError("edges must be sorted, each pair in both directions, none twice, none from a node to itself")
+    if not is_plain(edge_weight):
+        raise TypeError(f"edge weights must be a tensor of floating type; got {kind(edge_weight)}")
     if not edge_weight.isfinite().all():
         raise ValueError("edge weights must be finite; got NaN or Inf")
+    if compat is None and (edge_weight < 0).any():
+        raise ValueError("edge weights must be at least 0; got a negative one")
     graph = Data(edge_index=edge_index, edge_weight=edge_weight, num_nodes=num_nodes)
     if edge_chosen is not None:
         if edge_chosen.dtype != torch.bool or edge_chosen.shape != edge_weight.shape:
@@ -126,10 +135,12 @@ def make_graph(
                 f"edge_chosen must be bool [{len(edge_weight)}]; got {edge_chosen.dtype} {list(edge_chosen.shape)}"
             )
         graph.edge_chosen = edge_chosen
+    for name, rows in (("x", x), ("y", y)):
+        if rows is not None and not is_dense(rows):
+            raise TypeError(f"{name} must be a dense tensor; got {kind(rows)}")
+        if rows is not None and rows.shape[:1] != (num_nodes,):
+            raise ValueError(f"{name} must have one row for each of {num_nodes} samples; got {list(rows.shape)}")
     for name, value in (("x", x), ("y", y), ("layer", layer), ("compat", compat)):
-        if value is None:
-            continue
-        if isinstance(value, Tensor) and len(value) != num_nodes:
-            raise ValueError(f"{name} must have one row for each of {num_nodes} samples; got {len(value)}")
-        graph[name] = value
+        if value is not None:
+            graph[name] = value
     return graph

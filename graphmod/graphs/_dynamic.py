@@ -6,12 +6,12 @@ from copy import copy
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 from torch_geometric.data import Data
 
-from .._files import atomic_file
+from .._files import atomic_file, existing_file, readable
 from ._build import make_graph
 
 EDGES = ("edge_index", "edge_weight", "edge_chosen")
@@ -43,10 +43,14 @@ class DynamicGraph(Mapping[str, Data]):
             raise ValueError("a dynamic graph needs at least one layer; got none")
         first = next(iter(self._graphs.values()))
         for layer, graph in self._graphs.items():
-            if graph.y is None:
+            if graph.get("y") is None:
                 raise ValueError(f"the graph of layer {layer!r} has no labels y; build it with y")
-            if not torch.equal(graph.y, first.y):
-                raise ValueError(f"the graph of layer {layer!r} must have the same labels y as the first layer's")
+            y = graph.y
+            whole = isinstance(y, Tensor) and y.dim() == 1 and not y.is_floating_point() and not y.is_complex()
+            if not whole or not torch.equal(y, first.y):
+                raise ValueError(
+                    f"the graph of layer {layer!r} must have the same labels y as the first layer's, integers [N]"
+                )
 
     def __getitem__(self, layer: str) -> Data:
         return self._graphs[layer]
@@ -102,14 +106,18 @@ class DynamicGraph(Mapping[str, Data]):
             FileNotFoundError: If there is no such file.
             ValueError: If the file holds anything else.
         """
-        if not Path(path).is_file():
-            raise FileNotFoundError(f"there is no file of graphs {path}")
-        try:
-            with safe_open(path, framework="pt") as file:
-                y, stored, graphs = file.get_tensor("y"), set(file.keys()), {}
-                for i, names in enumerate(json.loads(file.metadata()["graphs"])):
-                    edges = {name: file.get_tensor(f"{i}.{name}") for name in EDGES if f"{i}.{name}" in stored}
-                    graphs[names["layer"]] = make_graph(num_nodes=len(y), y=y, **edges, **names)
-                return cls(graphs)
-        except (SafetensorError, KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"{path} is not a saved dynamic graph: {error}") from error
+        existing_file(path, " of graphs")
+        with readable(path, "a saved dynamic graph"), safe_open(path, framework="pt") as file:
+            stored: set[str] = set(file.keys())
+            if not {"y"} <= stored or "graphs" not in (file.metadata() or {}):
+                raise ValueError("it holds no graphs")
+            y, graphs = file.get_tensor("y"), {}
+            for i, names in enumerate(json.loads(file.metadata()["graphs"])):
+                layer, compat = names["layer"], names.get("compat")
+                if not isinstance(layer, str) or layer in graphs or compat not in (None, "lu2022"):
+                    raise ValueError(f"it holds layer {layer!r} with compat {compat!r}, which cannot be")
+                edges = {name: file.get_tensor(f"{i}.{name}") for name in EDGES if f"{i}.{name}" in stored}
+                if not edges.keys() >= {"edge_index", "edge_weight"}:
+                    raise ValueError(f"it holds no edges of layer {layer!r}")
+                graphs[layer] = make_graph(num_nodes=len(y), y=y, layer=layer, compat=compat, **edges)
+            return cls(graphs)

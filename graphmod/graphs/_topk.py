@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from ..distributed import all_parts, all_rows, largest, own_rows, total, world
+from ..samples import is_dense
 
 Metric = Literal["cosine", "euclidean"]
 
@@ -35,6 +36,9 @@ MAX_CANDIDATES = 256
 
 CHUNK = 2**24
 """Elements of a temporary float64 matrix (128 MB): features and rows are taken in chunks of this size."""
+
+LARGEST = 1e150
+"""Features up to this size have finite squares in float64."""
 
 KEEP = 2**29
 """16-bit scores that are kept for the second look (1 GB); beyond that they are computed again."""
@@ -273,15 +277,31 @@ def check_k(k: int, num_samples: int) -> None:
         )
 
 
+def is_plain(x: object) -> bool:
+    """Whether this is a dense tensor of floating numbers that can be compared, those of 16 bits or more."""
+    return is_dense(x) and x.dtype in (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+
+
+def kind(x: object) -> str:
+    """What to call a thing that is no plain tensor."""
+    if not isinstance(x, Tensor):
+        return type(x).__name__
+    return str(x.dtype) if is_dense(x) else f"{x.dtype}, not dense"
+
+
 def _check(x: Tensor, k: int, what: str) -> None:
-    if not isinstance(x, Tensor) or not x.is_floating_point():
-        raise TypeError(f"{what} must be a tensor of floating type; got {getattr(x, 'dtype', type(x).__name__)}")
-    if x.dim() != 2 or not x.shape[1]:
+    if not is_plain(x):
+        raise TypeError(f"{what} must be a tensor of floating type; got {kind(x)}")
+    if x.dim() != 2:
         raise ValueError(f"{what} must have shape [N, D]; got {list(x.shape)}: flatten it first")
     check_k(k, len(x))
+    if not x.shape[1]:
+        raise ValueError(f"{what} must have shape [N, D] with D of at least 1; got {list(x.shape)}")
     smallest, largest = x.aminmax()
     if not (smallest.isfinite() and largest.isfinite()):
         raise ValueError(f"{what} holds NaN or Inf in {int((~x.isfinite()).any(1).sum())} of {len(x)} samples")
+    if max(-float(smallest), float(largest)) > LARGEST:
+        raise ValueError(f"{what} holds numbers beyond {LARGEST:g}, whose squares overflow; scale it down")
     if smallest == largest == 0:
         raise ValueError(f"{what} is zero for every sample: a dead layer has no neighbours")
     if torch.equal(x[0], x[1]) and (x == x[0]).all():

@@ -7,6 +7,11 @@ from torch import Tensor
 from torch_geometric.data import Batch, Data
 from torch_geometric.utils import coalesce, remove_self_loops, scatter
 
+from ..samples import INTEGERS, is_dense
+
+LABELS = INTEGERS | {torch.bool}
+WEIGHTS = LABELS | {torch.float16, torch.bfloat16, torch.float32, torch.float64}
+
 
 def node_labels(graph: Data, labels: Tensor | None, *, compact: bool = True) -> Tensor:
     """Returns the labels of the nodes, int64 `[N]`: those given, or `graph.y`.
@@ -17,26 +22,51 @@ def node_labels(graph: Data, labels: Tensor | None, *, compact: bool = True) -> 
         TypeError: If they are not integers.
         ValueError: If there are none, or they are negative or not one for each node.
     """
-    _check_graph(graph)
+    num_nodes = check_nodes(graph)
     labels = graph.get("y") if labels is None else labels
     if labels is None:
         raise ValueError("the graph has no labels y; pass labels")
     if not isinstance(labels, Tensor):
         raise TypeError(f"labels must be a tensor of integers; got {type(labels).__name__}")
-    if labels.is_floating_point() or labels.is_complex():
+    if labels.dtype not in LABELS:
         raise TypeError(f"labels must be integers; got {labels.dtype}")
-    if labels.shape != (graph.num_nodes,):
-        raise ValueError(f"labels must have shape [{graph.num_nodes}], one for each node; got {list(labels.shape)}")
+    if not is_dense(labels):
+        raise TypeError("labels must be a dense tensor")
+    if labels.shape != (num_nodes,):
+        raise ValueError(f"labels must have shape [{num_nodes}], one for each node; got {list(labels.shape)}")
+    labels = labels.long()
     if len(labels) and labels.min() < 0:
         raise ValueError(f"labels must be at least 0; got {int(labels.min())}: leave unlabelled samples out")
-    if compact and len(labels) and labels.max() >= graph.num_nodes:
+    if compact and len(labels) and labels.max() >= num_nodes:
         labels = labels.unique(return_inverse=True)[1]
-    return labels.long()
+    return labels
 
 
-def _check_graph(graph: Data) -> None:
+def check_nodes(graph: Data) -> int:
+    """Returns the number of nodes of a graph.
+
+    Raises:
+        TypeError: If it is no `Data`, or `edge_index` is not int64.
+        ValueError: If there is no `edge_index` `[2, E]`, or no telling how many nodes there are.
+    """
     if not isinstance(graph, Data):
         raise TypeError(f"a graph must be a torch_geometric Data; got {type(graph).__name__}")
+    index = graph.get("edge_index")
+    if index is None:
+        raise ValueError("the graph has no edge_index; build it with knn_graph, or set it")
+    if not isinstance(index, Tensor) or index.dtype != torch.int64:
+        raise TypeError(f"edge_index must be int64; got {getattr(index, 'dtype', type(index).__name__)}")
+    if not is_dense(index):
+        raise TypeError("edge_index must be a dense tensor")
+    if index.dim() != 2 or len(index) != 2:
+        raise ValueError(f"edge_index must have shape [2, E]; got {list(index.shape)}")
+    try:
+        num_nodes = graph.num_nodes
+    except Exception as error:  # it is guessed from whatever else the graph holds
+        raise ValueError(f"the graph must have num_nodes; they cannot be guessed: {error}") from error
+    if not isinstance(num_nodes, int) or num_nodes < 0:
+        raise ValueError(f"the graph must have num_nodes, an integer of at least 0; got {num_nodes!r}")
+    return num_nodes
 
 
 def check_resolution(resolution: float) -> None:
@@ -49,33 +79,30 @@ def edge_weights(graph: Data) -> Tensor:
     """Returns the weights of the edges, float64 `[E]`; 1 each if the graph has none.
 
     Raises:
-        TypeError: If `edge_index` is not int64.
+        TypeError: As `check_nodes`; if the weights are not real numbers.
         ValueError: If there are no edges' ends, or they are not nodes of the graph; or if a weight is not finite,
             negative (unless the graph follows a published rule that says so, see `compat`) or not one for each edge.
     """
-    _check_graph(graph)
+    num_nodes = check_nodes(graph)
     index, weight = graph.edge_index, graph.get("edge_weight")
-    if index is None:
-        raise ValueError("the graph has no edge_index; build it with knn_graph, or set it")
-    if index.dtype != torch.int64:
-        raise TypeError(f"edge_index must be int64; got {index.dtype}")
-    if index.dim() != 2 or len(index) != 2:
-        raise ValueError(f"edge_index must have shape [2, E]; got {list(index.shape)}")
     num_edges = index.shape[1]
     if num_edges:
         lowest, highest = index.aminmax()
-        if lowest < 0 or highest >= graph.num_nodes:
+        if lowest < 0 or highest >= num_nodes:
             outside = int(lowest if lowest < 0 else highest)
-            raise ValueError(f"edge_index must hold numbers of {graph.num_nodes} nodes; got {outside}")
+            raise ValueError(f"edge_index must hold numbers of {num_nodes} nodes; got {outside}")
     if weight is None:
         return torch.ones(num_edges, dtype=torch.float64, device=index.device)
+    if not is_dense(weight) or weight.dtype not in WEIGHTS:
+        raise TypeError(f"edge_weight must be a tensor of real numbers; got {getattr(weight, 'dtype', weight)!r:.50}")
     if weight.shape != (num_edges,):
         raise ValueError(f"edge_weight must have shape [{num_edges}], one for each edge; got {list(weight.shape)}")
+    weight = weight.double()
     if not weight.isfinite().all():
         raise ValueError("edge weights must be finite; got NaN or Inf")
     if "compat" not in graph and (weight < 0).any():
         raise ValueError("edge weights must be at least 0, modularity is not defined for others; clamp them first")
-    return weight.double()
+    return weight
 
 
 def chosen_edges(graph: Data) -> tuple[Tensor, Tensor]:
@@ -88,6 +115,8 @@ def chosen_edges(graph: Data) -> tuple[Tensor, Tensor]:
     if chosen is None:
         both = torch.cat([graph.edge_index, graph.edge_index.flip(0)], dim=1)
         return remove_self_loops(*coalesce(both, weight.repeat(2), num_nodes=graph.num_nodes))
+    if not is_dense(chosen) or chosen.dtype != torch.bool or chosen.shape != weight.shape:
+        raise ValueError(f"edge_chosen must be bool [{len(weight)}], one for each edge")
     return graph.edge_index[:, chosen], weight[chosen]
 
 
@@ -132,11 +161,17 @@ def over_features(graph: Data, labels: Tensor | None, function: Callable[[Tensor
     Raises:
         ValueError: If the graph has no features, or they hold NaN or Inf; as `node_labels`.
     """
-    if graph.get("x") is None:
+    num_nodes = check_nodes(graph)
+    x = graph.get("x")
+    if x is None:
         raise ValueError("the graph has no features x; build it with keep_x=True")
-    if not graph.x.isfinite().all():
+    if not is_dense(x) or x.dtype not in WEIGHTS or x.shape[:1] != (num_nodes,):
+        raise ValueError(f"the features x must be a dense tensor of {num_nodes} rows of numbers")
+    if not x.numel():
+        raise ValueError(f"the features x must hold at least one number; got {list(x.shape)}")
+    if not x.isfinite().all():
         raise ValueError("the features x hold NaN or Inf")
-    labels, x = node_labels(graph, labels), graph.x.flatten(1).double()
+    labels, x = node_labels(graph, labels), x.reshape(len(x), -1).double()
     if not isinstance(graph, Batch):
         return function(x, labels)
     parts = zip(x.split(graph.ptr.diff().tolist()), labels.split(graph.ptr.diff().tolist()), strict=True)

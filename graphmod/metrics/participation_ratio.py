@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch_geometric.data import Data
 
-from ._inputs import over_features
+from ._inputs import check_nodes, over_features
 
 
 def participation_ratio(graph: Data) -> Tensor:
@@ -32,7 +32,7 @@ def participation_ratio(graph: Data) -> Tensor:
     Reference:
         Gao et al., "A theory of multineuronal dimensionality, dynamics and measurement", bioRxiv 214262, 2017.
     """
-    return over_features(graph, torch.zeros(graph.num_nodes, dtype=torch.int64), _participation_ratio)
+    return over_features(graph, torch.zeros(check_nodes(graph), dtype=torch.int64), _participation_ratio)
 
 
 def _participation_ratio(x: Tensor, _: Tensor) -> Tensor:

@@ -4,7 +4,6 @@ Every model takes images in [0, 1] and normalises them in its first layer. `LAYE
 means. A number at the end of a model's name is its depth: `"resnet56"` is `resnet(num_classes, depth=56)`.
 """
 
-import re
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
@@ -112,7 +111,8 @@ def build(
 def _from_family(name: str) -> Any:
     if name in members(__name__):
         return member(__name__, name)
-    family, depth = re.fullmatch(r"(.*?)(\d*)", name).groups()  # type: ignore[union-attr]
-    if not depth or family not in members(__name__):
+    family = name.rstrip("0123456789")
+    depth = name[len(family) :]
+    if not 0 < len(depth) < 5 or family not in members(__name__):
         raise ValueError(unknown("model", name, [*members(__name__), "torchvision:resnet50", "timm:resnet50"]))
     return lambda num_classes, **options: member(__name__, family)(num_classes, depth=int(depth), **options)

@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from .._files import atomic_file, read_torch
+from .._files import atomic_file, existing_file, read_torch, readable
+from ..samples import is_dense
 
 
 def load_weights(model: nn.Module, path: str | Path) -> nn.Module:
@@ -30,9 +30,7 @@ def load_weights(model: nn.Module, path: str | Path) -> nn.Module:
         >>> load_weights(nn.Linear(2, 2), path)
         Linear(in_features=2, out_features=2, bias=True)
     """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"there is no file of weights {path}")
+    path = existing_file(path, " of weights")
     wanted = model.state_dict()
     counters = {key: value for key, value in wanted.items() if key.endswith(".num_batches_tracked")}
     state = counters | {key.removeprefix("module."): value for key, value in _read(path).items()}
@@ -42,6 +40,8 @@ def load_weights(model: nn.Module, path: str | Path) -> nn.Module:
             f"{path} does not hold the weights of this {type(model).__name__}: {len(missing)} are missing"
             f"{_some(missing)}, {len(unexpected)} are unexpected{_some(unexpected)}"
         )
+    if turned := [key for key in wanted if state[key].is_complex() != wanted[key].is_complex()]:
+        raise ValueError(f"{path} holds complex weights for real ones, or real for complex{_some(turned)}")
     unlike = [
         f"{key} {list(state[key].shape)} for {list(wanted[key].shape)}"
         for key in wanted
@@ -66,15 +66,13 @@ def save_weights(model: nn.Module, path: str | Path) -> None:
 
 def _read(path: Path) -> dict[str, Tensor]:
     if path.suffix == ".safetensors":
-        try:
+        with readable(path, "a safetensors file"):
             return load_file(path)
-        except SafetensorError as error:
-            raise ValueError(f"{path} is not a safetensors file: {error}") from error
     state = read_torch(path)
     for key in ("state_dict", "model"):
         if isinstance(state, Mapping) and isinstance(state.get(key), Mapping):
             state = state[key]
-    if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
+    if not isinstance(state, Mapping) or not all(isinstance(k, str) and is_dense(v) for k, v in state.items()):
         raise ValueError(f"{path} must hold a state dict, names and tensors; got {type(state).__name__}")
     return dict(state)
 
