@@ -18,6 +18,7 @@ from ._names import natural_order, nearest
 from .samples import Order, draw, interleaved
 
 MAX_CLASSES = 100_000
+"""Labels of an archive are below this: each class has a name, and the network an output."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -198,7 +199,7 @@ def _torchvision(name: str, split: str, root: str | Path, download: bool) -> _So
     try:
         data = kind(str(root), **which)
     except (RuntimeError, FileNotFoundError) as error:
-        raise FileNotFoundError(f"torchvision:{name} was not found in {root}: {error}") from error
+        raise FileNotFoundError(f"torchvision:{name} was not found in {root}: {reason(error)}") from error
     except Exception as error:  # of a data set that wants more than a split, or of files that are broken
         raise ValueError(
             f"torchvision:{name} cannot be read: {reason(error)}; use folder:PATH or pass tensors"
