@@ -207,7 +207,7 @@ def num_bytes(size: int | str) -> int:
         >>> num_bytes("2GB"), num_bytes(100)
         (2000000000, 100)
     """
-    found = re.fullmatch(r"(\d{1,15}(?:\.\d{1,15})?) ?([KMGT]?)B?", str(size).strip(), re.ASCII | re.IGNORECASE)
+    found = re.fullmatch(r"(\d{1,20}(?:\.\d{1,20})?) ?([KMGT]?)B?", str(size).strip(), re.ASCII | re.IGNORECASE)
     if not found:
         raise ValueError(f"max_memory must be a number of bytes or a size such as '500MB' or '2GB'; got {size!r}")
     return int(float(found[1]) * 1000 ** " KMGT".index(found[2].upper() or " "))

@@ -19,6 +19,7 @@ from .manifest import note_input
 from .samples import Order, draw, interleaved
 
 MAX_CLASSES = 100_000
+"""Labels of an archive are below this: each class has a name, and the network an output."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -203,7 +204,7 @@ def _torchvision(name: str, split: str, root: str | Path, download: bool) -> _So
     except TypeError as error:  # some classes have other splits
         raise ValueError(f"torchvision:{name} has no train and test split; use folder:PATH or pass tensors") from error
     except (RuntimeError, FileNotFoundError) as error:
-        raise FileNotFoundError(f"torchvision:{name} was not found in {root}: {error}") from error
+        raise FileNotFoundError(f"torchvision:{name} was not found in {root}: {reason(error)}") from error
     except Exception as error:  # of a data set that wants more than a split, or of files that are broken
         raise ValueError(
             f"torchvision:{name} cannot be read: {reason(error)}; use folder:PATH or pass tensors"

@@ -397,7 +397,7 @@ def weird_graphs(draw: st.DrawFn) -> Any:
 def load_graphs(parts: dict[str, Tensor], names: Any) -> None:
     """A file of graphs whose tensors and metadata may be anything that safetensors takes."""
     plain = {
-        name: part.detach().resolve_conj().clone(memory_format=torch.contiguous_format) if is_dense(part) else X
+        name: part.detach().resolve_conj().clone(memory_format=torch.contiguous_format) if is_dense(part) else X.clone()
         for name, part in parts.items()
     }
     text = names if isinstance(names, str) else json.dumps(names)
