@@ -161,7 +161,8 @@ def collect_inputs(samples: Any, labels: Any = None, *, num_samples: int | None 
     """Does the same for samples of any kind; returns a tensor `[N, ...]` or one of `graphmod.inputs`, and labels."""
     xs: list[Any] = []
     ys: list[Any] = []
-    for x, y in batches(samples):
+    at_once = isinstance(samples, Tensor | np.ndarray | Mapping | Named | Graphs)  # what is whole is not copied
+    for x, y in batches(samples, 2**40 if at_once else 256):
         xs.append(x)
         ys.append(y)
         if num_samples is not None and sum(map(len, xs)) >= num_samples:
