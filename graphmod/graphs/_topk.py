@@ -90,8 +90,8 @@ def nearest_neighbors(
         return -(-similarity).sqrt(), index
     if metric != "cosine":
         raise ValueError(f"metric must be one of {', '.join(get_args(Metric))}; got {metric!r}")
-    parts = x[own_rows(len(x))].split(max(1, CHUNK // 8 // x.shape[1]))
-    norm = all_rows(torch.cat([part.double().norm(dim=1) for part in parts]), len(x))
+    parts = x[own_rows(len(x))].split(max(1, CHUNK // x.shape[1]))  # smaller pieces would not go back to the system
+    norm = all_rows(torch.cat([torch.linalg.vector_norm(part, dim=1, dtype=torch.float64) for part in parts]), len(x))
     if len(x) > SMALL and not x.is_cuda and self_similarity == -torch.inf and _has_bfloat16():
         pairs = _candidates(x, norm, k)
         if pairs is not None:
