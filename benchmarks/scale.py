@@ -79,8 +79,8 @@ def published(x: Tensor, y: Tensor, k: int = 3) -> float:
     np.fill_diagonal(similarity, 0)
     dense = np.zeros_like(similarity)
     for i, row in enumerate(similarity):
-        for value, j in heapq.nlargest(k, zip(row, range(len(row)), strict=True)):
-            dense[i, j] = value
+        nearest = heapq.nlargest(k, range(len(row)), row.take)
+        dense[i, nearest] = row[nearest]
     graph = networkx.from_numpy_array((dense + dense.T) / 2)
     classes = [set((y == label).nonzero().flatten().tolist()) for label in y.unique()]
     q: float = networkx.community.modularity(graph, classes)

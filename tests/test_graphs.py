@@ -220,7 +220,7 @@ def test_arguments_are_not_changed() -> None:
             ValueError,
             r"layer 'conv1' must have shape \[N, D\]; got \[5, 2, 2\]: flatten it first",
         ),
-        (torch.rand(5, 0), 3, ValueError, r"layer 'conv1' must have shape \[N, D\]; got \[5, 0\]"),
+        (torch.rand(5, 0), 3, ValueError, r"layer 'conv1' must have shape \[N, D\] with D of at least 1; got \[5, 0\]"),
         (torch.ones(5, 2, dtype=torch.int64), 3, TypeError, "must be a tensor of floating type; got torch.int64"),
         ([[1.0]], 1, TypeError, "must be a tensor of floating type; got list"),
         (torch.rand(3, 2), 3, ValueError, "k must be at least 1 and smaller than the number of samples; got k=3 for 3"),

@@ -28,7 +28,7 @@ def class_distance_variance(graph: Data, labels: Tensor | None = None) -> Tensor
 
     Example:
         >>> x = torch.tensor([[0.0], [2.0], [10.0], [12.0]])
-        >>> float(class_distance_variance(Data(x=x, edge_index=torch.empty(2, 0)), torch.tensor([0, 0, 1, 1])))
+        >>> float(class_distance_variance(Data(x=x, edge_index=torch.empty(2, 0).long()), torch.tensor([0, 0, 1, 1])))
         0.01
 
     Reference:

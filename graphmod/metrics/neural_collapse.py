@@ -28,7 +28,7 @@ def neural_collapse(graph: Data, labels: Tensor | None = None) -> Tensor:
 
     Example:
         >>> x = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [0.0, 1.0]])
-        >>> float(neural_collapse(Data(x=x, edge_index=torch.empty(2, 0)), torch.tensor([0, 0, 1, 1])))
+        >>> float(neural_collapse(Data(x=x, edge_index=torch.empty(2, 0).long()), torch.tensor([0, 0, 1, 1])))
         0.0
 
     Reference:

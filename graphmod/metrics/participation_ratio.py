@@ -26,7 +26,7 @@ def participation_ratio(graph: Data) -> Tensor:
 
     Example:
         >>> corners = torch.tensor([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
-        >>> float(participation_ratio(Data(x=corners, edge_index=torch.empty(2, 0))))
+        >>> float(participation_ratio(Data(x=corners, edge_index=torch.empty(2, 0).long())))
         2.0
 
     Reference:
