@@ -1,5 +1,7 @@
 """Modularity against igraph, networkx, its definition, closed forms and theorems."""
 
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -13,6 +15,8 @@ from torch_geometric.data import Batch, Data
 from torch_geometric.utils import to_undirected
 
 from graphmod import knn_graph, modularity, modularity_terms
+
+MODULE = sys.modules["graphmod.metrics.modularity"]
 
 
 def cliques(count: int, size: int, ring: bool) -> tuple[Data, Tensor]:
@@ -30,6 +34,9 @@ def cliques(count: int, size: int, ring: bool) -> tuple[Data, Tensor]:
 def test_equals_igraph_networkx_and_the_definition(graph: tuple[Data, Tensor], resolution: float) -> None:
     data, labels = graph
     q = float(modularity(data, labels, resolution=resolution))
+    with pytest.MonkeyPatch.context() as patch:  # as for many classes, and on a GPU
+        patch.setattr(MODULE, "MAX_PAIRS", 0)
+        assert q == pytest.approx(float(modularity(data, labels, resolution=resolution)), abs=1e-12)
     assert q == pytest.approx(igraph_modularity(data, labels, resolution), abs=1e-12)
     assert q == pytest.approx(networkx_modularity(data, labels, resolution), abs=1e-12)
     assert q == pytest.approx(definition_modularity(matrix(data), labels.numpy(), resolution), abs=1e-12)
@@ -139,6 +146,20 @@ def test_a_batch_equals_its_graphs_one_by_one(graphs: list[tuple[Data, Tensor]])
         assert float(q) == pytest.approx(float(modularity(data)), abs=1e-12)
 
 
+@pytest.mark.parametrize("num_classes", [1, 2, 15, 16, 181, 182, 1024, 1025, 2000])
+def test_any_number_of_classes(num_classes: int) -> None:
+    generator = torch.Generator().manual_seed(0)
+    pairs = torch.randint(2000, (2, 10_000), generator=generator).sort(dim=0).values
+    pairs = pairs[:, pairs[0] < pairs[1]]
+    weight = torch.rand(pairs.shape[1], generator=generator)
+    graph, labels = Data(edge_index=pairs, edge_weight=weight, num_nodes=2000), torch.arange(2000) % num_classes
+    found = float(modularity(graph, labels))
+    assert found == pytest.approx(igraph_modularity(graph, labels), abs=1e-12)
+    order = pairs[0].argsort()
+    graph = Data(edge_index=pairs[:, order], edge_weight=weight[order], num_nodes=2000)
+    assert found == pytest.approx(float(modularity(graph, labels)), abs=1e-12)
+
+
 def test_float64_whatever_the_weights_are() -> None:
     graph, labels = cliques(3, 4, ring=True)
     for weight in (None, torch.ones(graph.num_edges), torch.ones(graph.num_edges, dtype=torch.float16)):
@@ -155,6 +176,7 @@ def test_float64_whatever_the_weights_are() -> None:
 def test_torch_scatter_gives_the_same_number(monkeypatch: pytest.MonkeyPatch) -> None:
     x, labels = torch.randn(500, 16), torch.randint(0, 10, (500,))
     graph = knn_graph(x, 7)
+    monkeypatch.setattr(MODULE, "MAX_PAIRS", 0)
     with_kernels = modularity(graph, labels)
     monkeypatch.setattr(torch_geometric.typing, "WITH_TORCH_SCATTER", False)
     assert float(modularity(graph, labels)) == pytest.approx(float(with_kernels), abs=1e-15)

@@ -98,9 +98,10 @@ def edge_weights(graph: Data) -> Tensor:
     if weight.shape != (num_edges,):
         raise ValueError(f"edge_weight must have shape [{num_edges}], one for each edge; got {list(weight.shape)}")
     weight = weight.double()
-    if not weight.isfinite().all():
+    smallest, largest = weight.aminmax() if num_edges else (weight.new_zeros(()), weight.new_zeros(()))
+    if not (smallest.isfinite() and largest.isfinite()):
         raise ValueError("edge weights must be finite; got NaN or Inf")
-    if "compat" not in graph and (weight < 0).any():
+    if "compat" not in graph and smallest < 0:
         raise ValueError("edge weights must be at least 0, modularity is not defined for others; clamp them first")
     return weight
 
