@@ -5,6 +5,7 @@ network, and takes its part of the products between them. A process alone is a w
 nothing.
 """
 
+import itertools
 import os
 import re
 import sys
@@ -102,8 +103,8 @@ def all_rows(own: Tensor, num_rows: int) -> Tensor:
     whole, bounds = own.new_empty(num_rows, *own.shape[1:]), _bounds(num_rows)
     whole[bounds[rank] : bounds[rank + 1]] = own
     bits = whole.view(num_rows, -1).view(torch.uint8)  # gloo does not know every type
-    for source in range(size):
-        dist.broadcast(bits[bounds[source] : bounds[source + 1]], source)
+    parts = [bits[start:end] for start, end in itertools.pairwise(bounds)]
+    _exchange(parts)
     return whole
 
 
@@ -116,16 +117,8 @@ def all_parts(own: Tensor) -> Tensor:
     lengths[rank] = len(own)
     dist.all_reduce(lengths)
     parts = [own if source == rank else own.new_empty(length) for source, length in enumerate(lengths.tolist())]
-    for source, part in enumerate(parts):
-        dist.broadcast(part, source)
+    _exchange(parts)
     return torch.cat(parts)
-
-
-def total(own: Tensor) -> Tensor:
-    """Adds up the processes' tensors, in place."""
-    if world()[1] > 1:
-        dist.all_reduce(own)
-    return own
 
 
 def largest(own: Tensor) -> Tensor:
@@ -142,6 +135,13 @@ def agreed(value: Any) -> Any:
     box = [value]
     dist.broadcast_object_list(box, 0)
     return box[0]
+
+
+def _exchange(parts: list[Tensor]) -> None:
+    """Fills each part by that of its process, all at the same time."""
+    for work in [dist.broadcast(part, source, async_op=True) for source, part in enumerate(parts)]:
+        if work is not None:  # as for a process outside a group
+            work.wait()
 
 
 def _bounds(num_rows: int) -> list[int]:

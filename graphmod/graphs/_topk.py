@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from ..distributed import all_parts, all_rows, largest, own_rows, total, world
+from ..distributed import all_parts, all_rows, largest, own_rows, world
 from ..samples import is_dense
 
 Metric = Literal["cosine", "euclidean"]
@@ -98,13 +98,22 @@ def nearest_neighbors(
         return -(-similarity).sqrt(), index
     if metric != "cosine":
         raise ValueError(f"metric must be one of {', '.join(get_args(Metric))}; got {metric!r}")
-    parts = x[own_rows(len(x))].split(max(1, PIECE // x.shape[1]))
-    norm = all_rows(torch.cat([torch.linalg.vector_norm(part, dim=1, dtype=torch.float64) for part in parts]), len(x))
+    norm = _norms(x)
     if SMALL < len(x) <= MAX_ROWS and not x.is_cuda and self_similarity == -torch.inf and _has_bfloat16():
         pairs = _candidates(x, norm, k)
         if pairs is not None:
             return _search_pairs(x, norm, k, *pairs)
     return _search_cosine(x, norm, k, self_similarity)
+
+
+def _norms(x: Tensor) -> Tensor:
+    """‖x_i‖, float64 `[N]`."""
+    block = max(1, PIECE // x.shape[1])
+    norm = torch.empty(len(x), dtype=torch.float64, device=x.device)
+    exact = torch.empty(min(block, len(x)), x.shape[1], dtype=torch.float64, device=x.device)  # one for all pieces
+    for part, out in zip(x.split(block), norm.split(block), strict=True):
+        torch.linalg.vector_norm(exact[: len(part)].copy_(part), dim=1, out=out)
+    return norm
 
 
 def _search_cosine(x: Tensor, norm: Tensor, k: int, self_similarity: float = -torch.inf) -> tuple[Tensor, Tensor]:
@@ -234,23 +243,21 @@ def _candidates(x: Tensor, norm: Tensor, k: int) -> tuple[Tensor, Tensor] | None
 
 def _centred(x: Tensor, norm: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """ẑ, bfloat16 `[N, D]`; and for each row ⟨m, z⟩, ‖z‖ and a bound of ‖z − ẑ‖, float32 `[N]`."""
-    own = own_rows(len(x))
-    block, num_rows, x = max(1, PIECE // x.shape[1]), len(x), x[own]
-    scale = torch.where(norm > 0, 1 / norm, 0.0).float()[own, None]
+    block = max(1, PIECE // x.shape[1])
+    scale = torch.where(norm > 0, 1 / norm, 0.0).float()[:, None]
     summed = torch.zeros(x.shape[1], 1)
     for part, factor in zip(x.split(block), scale.split(block), strict=True):
         summed += part.float().T @ factor
-    below = -total(summed).flatten() / num_rows  # −m
+    below = -summed.flatten() / len(x)  # −m
     z = torch.empty(x.shape, dtype=torch.bfloat16)
-    bias, length, rest = numbers = torch.empty(3, len(x))
+    bias, length, rest = torch.empty(3, len(x))
     for start in range(0, len(x), block):
         rows = slice(start, start + block)
         exact = torch.addcmul(below, x[rows].float(), scale[rows])
         z[rows] = exact
         bias[rows], length[rows] = -(exact.double() @ below.double()), exact.norm(dim=1)
         rest[rows] = exact.sub_(z[rows]).norm(dim=1) + 2.0**-21
-    bias, length, rest = all_rows(numbers.T.contiguous(), num_rows).T
-    return all_rows(z, num_rows), bias.contiguous(), length.contiguous(), rest.contiguous()
+    return z, bias, length, rest
 
 
 def _cosine(product: Tensor, norm: Tensor, other: Tensor) -> Tensor:
