@@ -101,7 +101,7 @@ def memory(threads: int) -> dict[str, object]:
             capture_output=True, text=True, check=True,
         )  # fmt: skip
     held, seconds = map(float, ran.stdout.split())
-    return {"what": "C6: peak beside the memory map, N=5,000 D=65,536", "result": f"{held:.0f} MB in {seconds:.1f} s"}
+    return {"what": "peak beside the memory map, N=5,000 D=65,536", "result": f"{held:.0f} MB in {seconds:.1f} s"}
 
 
 def processes(repeats: int) -> dict[str, object]:
@@ -135,7 +135,7 @@ def processes(repeats: int) -> dict[str, object]:
         f"processes must first give one another their rows; two unrelated searches at once take {stranger:.2f} s each: "
         f"this machine does {2 * one / stranger:.2f} times the work with both cores"
     )
-    return {"what": "C10: 1 process against 2 by gloo, 1 thread each, N=5,000 D=4,096, k=15", "result": how}
+    return {"what": "1 process against 2 by gloo, 1 thread each, N=5,000 D=4,096, k=15", "result": how}
 
 
 def approximate(repeats: int) -> dict[str, object]:
@@ -154,7 +154,7 @@ def approximate(repeats: int) -> dict[str, object]:
     exact = nearest_neighbors(x, k)[1]
     recall = (torch.from_numpy(found["index"][:, 1:]).long()[:, :, None] == exact[:, None]).any(2).double().mean()
     how = f"{ours:.1f} s, exact, against {theirs:.1f} s with {recall:.3f} of the neighbours"
-    return {"what": "C5: graphmod against pynndescent, N=20,000 D=1,024, k=15", "result": how}
+    return {"what": "graphmod against pynndescent, N=20,000 D=1,024, k=15", "result": how}
 
 
 def pipeline() -> dict[str, object]:
@@ -172,7 +172,7 @@ def pipeline() -> dict[str, object]:
         raise SystemExit(f"Q differs: {found}")
     ours, theirs = (statistics.median(seconds[name]) for name in ("ours", "theirs"))
     how = f"{theirs:.1f} s against {ours:.2f} s, {theirs / ours:.1f} times"
-    return {"what": "C11: the published pipeline against graphmod, features to Q, N=5,000 D=4,096", "result": how}
+    return {"what": "the published pipeline against graphmod, features to Q, N=5,000 D=4,096", "result": how}
 
 
 def whole_network(num_samples: int) -> dict[str, object]:
@@ -189,7 +189,7 @@ def whole_network(num_samples: int) -> dict[str, object]:
         torch.mm(rows, rows.T)
     theirs = time.perf_counter() - start
     how = f"{ours:.1f} s against {theirs:.1f} s, {ours / theirs:.2f} of it"
-    return {"what": f"C9: ResNet-56, 28 layers, N={num_samples:,}, against forward pass and torch.mm", "result": how}
+    return {"what": f"ResNet-56, 28 layers, N={num_samples:,}, against forward pass and torch.mm", "result": how}
 
 
 def growth(threads: int, folder: Path) -> pd.DataFrame:

@@ -57,8 +57,9 @@ def layer_activations(
         For each layer, in the order in which they run, a tensor `[N, D]` of the type that the layer gave.
 
     Raises:
-        ValueError: If a layer does not exist, never runs, runs more often for one batch than for another, or gives
-            something whose first dimension is not the samples; if there are no samples; if there is no such pooling.
+        ValueError: If a layer does not exist, never runs, runs more often or gives more numbers for one batch than for
+            another, or gives something whose first dimension is not the samples; if there are no samples; if there is
+            no such pooling.
         TypeError: If a layer gives no tensor; if the samples are not what the model takes.
 
     Example:
@@ -69,21 +70,32 @@ def layer_activations(
     check_pool(pool)
     model = unwrapped(model)
     calls = _calls(model, layers)
+    sized = isinstance(samples, Tensor | Named | Graphs)
     rows: dict[tuple[str, int], list[Tensor]] = {}
     runs: Counter[str] = Counter()
     seen: list[Counter[str]] = []
     x: Any = None
+    done = 0
 
     def record(name: str) -> Callable[[nn.Module, Any, Any], None]:
         def hook(_module: nn.Module, _inputs: Any, output: Any) -> None:
             runs[name] += 1
             if (wanted := calls[name]) is None or runs[name] in wanted:
-                row = _rows(name, output, x, pool).to(device=device, copy=True)
-                rows.setdefault((name, runs[name]), []).append(row)
+                row, kept = _rows(name, output, x, pool), rows.setdefault((name, runs[name]), [])
+                if kept and row.shape[1:] != kept[0].shape[1:]:
+                    raise ValueError(
+                        f"layer {name!r} gives {kept[0].shape[1]} numbers a sample for one batch and {row.shape[1]} "
+                        "for another; pool them, as by pool='mean'"
+                    )
+                if not sized:
+                    kept.append(row.to(device=device, copy=True))
+                    return
+                if not kept:  # room for all samples at once, so that nothing is held twice
+                    kept.append(row.new_empty(len(samples), *row.shape[1:], device=device or row.device))
+                kept[0][done : done + len(row)] = row
 
         return hook
 
-    sized = isinstance(samples, Tensor | Named | Graphs)
     total = -(-len(samples) // max(batch_size, 1)) if sized else None
     hooks = {name: record(name) for name in calls}
     with torch.no_grad(), evaluation(model), torch.compiler.set_stance("force_eager"), _hooks(model, hooks):
@@ -92,9 +104,11 @@ def layer_activations(
             runs.clear()
             forward(model, x)
             seen.append(runs.copy())
+            done += len(x)
     _check_runs(model, layers, calls, seen)
     often = {name: calls[name] is not None or max(one[name] for one in seen) > 1 for name in calls}
-    return {f"{name}@{call}" if often[name] else name: torch.cat(rows.pop((name, call))) for name, call in list(rows)}
+    whole = {f"{name}@{call}" if often[name] else name: rows.pop((name, call)) for name, call in list(rows)}
+    return {name: parts[0] if len(parts) == 1 else torch.cat(parts) for name, parts in whole.items()}
 
 
 def layer_groups(

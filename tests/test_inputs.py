@@ -326,6 +326,13 @@ def test_calls_by_their_number() -> None:
     assert layer_activations(model, unlike, "cell@2")["cell@2"].shape == (10, 6)
 
 
+def test_batches_of_unlike_sizes_must_be_pooled() -> None:
+    unlike, model = [torch.rand(2, 3, 8, 8), torch.rand(3, 3, 6, 6)], nn.Sequential(nn.Conv2d(3, 4, 3))
+    with pytest.raises(ValueError, match="layer '0' gives 144 numbers a sample for one batch and 64 for another; pool"):
+        layer_activations(model, unlike, "all")
+    assert layer_activations(model, unlike, "all", pool="mean")["0"].shape == (5, 4)
+
+
 def test_what_never_runs_is_left_out_of_a_pattern_only() -> None:
     assert "spare" not in layer_activations(Shared(), images(), "all")
     for asked in ("spare", ["all", "spare"], "*:Linear"):

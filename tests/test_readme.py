@@ -72,6 +72,14 @@ def row(name: str) -> list[float]:
     return [float(cell) for cell in found[1].split("|")]
 
 
+def test_speed_is_what_was_measured() -> None:
+    section = README.split("\n## Speed\n")[1].split("\n## ")[0]
+    lines = [line for line in section.splitlines() if line.startswith("| ")]
+    measured = "\n".join(path.read_text() for path in (ROOT / "benchmarks/results").glob("*.md")).splitlines()
+    assert len(lines) > 10
+    assert [line for line in lines if line not in measured] == []
+
+
 def test_every_study_is_in_the_table() -> None:
     from graphmod._family import members
 
@@ -81,6 +89,7 @@ def test_every_study_is_in_the_table() -> None:
 def test_what_it_links_to_is_there() -> None:
     for target in re.findall(r"\]\((?!http)([^)]+)\)", README):
         path, _, heading = target.partition("#")
+        path = path or "README.md"
         assert (ROOT / path).exists(), target
         if heading:
             headings = re.findall(r"^#+ (.*)$", (ROOT / path).read_text(), re.MULTILINE)

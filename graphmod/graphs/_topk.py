@@ -3,7 +3,7 @@
 The result is that of float64 products throughout. By cosine, on a CPU with 16-bit instructions, most of them are never
 taken: a 16-bit product over one triangle, with a bound on its error, leaves a few pairs that may be neighbours, and
 only these are taken in float64. `make bench` compares it with its peers; on 2 threads with AVX-512 and bfloat16 it took
-0.54 to 0.69 of the time of `torch.mm(x, x.T)` alone (`benchmarks/results/neighbors.md`).
+0.42 to 0.48 of the time of `torch.mm(x, x.T)` alone (`benchmarks/results/neighbors.md`).
 """
 
 import warnings
