@@ -18,7 +18,7 @@ import pandas as pd
 import torch
 
 from graphmod import similarity
-from graphmod.activations import layer_activations, layer_groups
+from graphmod.activations import each_layer
 from graphmod.commandline import run
 from graphmod.curves import dynamic_graph, measure, summarize
 from graphmod.datasets import load
@@ -75,11 +75,9 @@ def main(
         ]  # fmt: skip
         graphs = [dynamic_graph(network, images, samples.labels, layers, k=k) for network in networks]
         curves = [summarize(measure(one)) for one in graphs]
-        groups = [layer_groups(network, images, layers) for network in networks]  # what fits into memory together
         found = []
         for i in range(len(networks)):  # the first network with itself, then with the second one
-            first = (pair for one in groups[0] for pair in layer_activations(networks[0], images, one).items())
-            second = (pair for one in groups[i] for pair in layer_activations(networks[i], images, one).items())
+            first, second = (each_layer(network, images, layers) for network in (networks[0], networks[i]))
             against = graphs[i] if i else None
             found.append({
                 "modularity_difference": similarity.modularity_difference(curves[0], others=curves[i]),

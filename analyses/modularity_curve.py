@@ -44,6 +44,7 @@ def main(
     order: Literal["stratified", "file"] = "stratified",
     seed: int = 0,
     batch_size: int = 256,
+    max_memory: str = "2GB",
     device: str = "cuda" if torch.cuda.is_available() else "cpu",
     compare: tuple[str, ...] = (),
     shuffled: bool = False,
@@ -69,6 +70,7 @@ def main(
         order: How they are drawn; the published protocol is file.
         seed: Seed of the draws.
         batch_size: Samples in one forward pass.
+        max_memory: How much of the activations is held at a time; a larger layer goes to a temporary file.
         device: Where the network runs and the graphs are built.
         compare: Networks to draw beside, NAME with the weights that come with it, NAME=FILE, or NAME=none (random).
         shuffled: Draws beside what shuffled labels give on the same graphs.
@@ -78,10 +80,8 @@ def main(
     settings = dict(locals())
     references = {name: published_curve(name) for name in published}
     with result_folder(out) as folder:
-        samples = load(
-            dataset, split=split, num_samples=num_samples * repeats, order=order, seed=seed,
-            image_size=image_size, download=download,
-        )  # fmt: skip
+        samples = load(dataset, split=split, num_samples=num_samples * repeats, order=order, seed=seed,
+                       image_size=image_size, download=download)  # fmt: skip
         draws = draw(samples.labels, num_samples, repeats, order=order, seed=seed)
         graphs: dict[str, list[DynamicGraph]] = {}
         for name, (kind, file) in {model: (model, weights), **networks(compare)}.items():
@@ -89,13 +89,12 @@ def main(
             network = build(kind, num_classes=outputs, weights=file, device=device, seed=seed)
             graphs[name] = [
                 dynamic_graph(
-                    network, samples.images[rows], samples.labels[rows], layers,
-                    graph=find_graph(graph), k=k, batch_size=batch_size, pool=pool, title=f"{name} {i + 1}/{repeats}",
+                    network, samples.images[rows], samples.labels[rows], layers, title=f"{name} {i + 1}/{repeats}",
+                    graph=find_graph(graph), k=k, batch_size=batch_size, pool=pool, max_memory=max_memory,
                 )
                 for i, rows in enumerate(draws)
             ]  # fmt: skip
-        if shuffled:
-            graphs["shuffled labels"] = [repeat.shuffled(seed) for repeat in graphs[model]]
+        graphs |= {"shuffled labels": [repeat.shuffled(seed) for repeat in graphs[model]]} if shuffled else {}
         measured = {name: measure(repeated) for name, repeated in graphs.items()}
         curves = {name: summarize(values) for name, values in measured.items()}
         curve = curves.pop(model)

@@ -4,7 +4,7 @@ import json
 import warnings
 from collections.abc import Sequence
 from functools import partial
-from itertools import chain, product
+from itertools import product
 from pathlib import Path
 from typing import Any, get_args
 
@@ -15,7 +15,7 @@ from tqdm.auto import tqdm
 
 from ._files import read_json
 from ._finished import Finished
-from .activations import layer_activations, layer_groups
+from .activations import each_layer, layer_sizes
 from .graphs._build import Symmetrize, neighbor_graph
 from .graphs._topk import Metric, nearest_neighbors
 from .graphs.euclidean_knn import self_tuning
@@ -91,25 +91,18 @@ def ablation(
     x, y = collect(samples, labels)
     subsets = [(n, i, draw(y, n, seed=seed + i)[0]) for n in num_samples for i in range(draws)]
     rows: list[Sequence[Any]] = []
-    groups = layer_groups(model, x, layers, max_memory=max_memory)
-    order = list(chain(*groups))
+    order = list(layer_sizes(model, x, layers))
     work = Finished("ablation", model, x, y, k, num_samples, metrics, symmetrize, weights, draws, seed)
-    with tqdm(total=len(order), unit="layer", leave=False, disable=not progress or None) as bar:
-        for group in groups:
-            there = {layer: file for layer in group if (file := work.done(layer))}
-            missing = [layer for layer in group if layer not in there]
-            activations = (
-                layer_activations(model, x, missing, batch_size=batch_size, progress=progress) if missing else {}
-            )
-            for layer in group:
-                if layer in there:
-                    measured = read_json(there[layer])
-                else:
-                    features = activations.pop(layer)
-                    measured = _measured(features, y, subsets, k, metrics, symmetrize, weights, layer)
-                    work.keep(layer, partial(Path.write_text, data=json.dumps(measured)))
-                rows += [(layer, order.index(layer) + 1, *row) for row in measured]
-                bar.update()
+    there = {layer: file for layer in order if (file := work.done(layer))}
+    missing = [layer for layer in order if layer not in there]
+    activations = each_layer(model, x, missing, max_memory=max_memory, batch_size=batch_size, progress=progress)
+    for depth, layer in enumerate(tqdm(order, unit="layer", leave=False, disable=not progress or None), start=1):
+        if layer in there:
+            measured = read_json(there[layer])
+        else:
+            measured = _measured(next(activations)[1], y, subsets, k, metrics, symmetrize, weights, layer)
+            work.keep(layer, partial(Path.write_text, data=json.dumps(measured)))
+        rows += [(layer, depth, *row) for row in measured]
     names = ["layer", "depth", "num_samples", "draw", *SETTINGS[1:], "modularity", "k_reaches_class"]
     return pd.DataFrame(rows, columns=names)
 

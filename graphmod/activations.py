@@ -4,11 +4,14 @@ Layers are recorded by forward hooks, so that any `torch.nn.Module` will do, tra
 """
 
 import re
+import shutil
+import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
@@ -29,15 +32,17 @@ def layer_activations(
     batch_size: int = 256,
     pool: Pool = "flatten",
     device: torch.device | str | None = None,
+    max_memory: int | str | None = None,
     title: str = "",
     progress: bool = True,
 ) -> dict[str, Tensor]:
     """Runs samples through a model and records what the layers give, one row a sample.
 
     The model runs in evaluation mode, without gradients, uncompiled, on the device and with the floating type of its
-    parameters. Its mode is put back and every hook removed, also when an error ends the run. Each output is copied at
-    the moment it is made, so that a later in-place operation does not change it. Of a tuple the first tensor is taken,
-    of a dict or a Hugging Face output `last_hidden_state`, or else its first tensor.
+    parameters; of a tensor's batches each but the first runs no further than the last layer that is wanted. Its mode is
+    put back and every hook removed, also when an error ends the run. Each output is copied at the moment it is made, so
+    that a later in-place operation does not change it. Of a tuple the first tensor is taken, of a dict or a Hugging
+    Face output `last_hidden_state`, or else its first tensor.
 
     Args:
         model: Any module whose forward takes one batch of samples.
@@ -50,6 +55,8 @@ def layer_activations(
         pool: How a layer's output `[B, ...]` becomes a row: `"flatten"`, `"mean"`, `"cls"`, `"last"` or a function,
             see `graphmod.pooling.pool_rows`. Padding that an `attention_mask` tells of is left out.
         device: Where the activations are kept; where they were made if None.
+        max_memory: A layer that takes more, in bytes or as `"500MB"`, `"2GB"`, is kept in a temporary file, mapped
+            into memory, unless it is kept on a GPU or the number of samples is not known. None: all are in memory.
         title: What the progress bar begins with.
         progress: Shows a progress bar on a terminal.
 
@@ -59,8 +66,9 @@ def layer_activations(
     Raises:
         ValueError: If a layer does not exist, never runs, runs more often or gives more numbers for one batch than for
             another, or gives something whose first dimension is not the samples; if there are no samples; if there is
-            no such pooling.
+            no such pooling, or `max_memory` is not a size.
         TypeError: If a layer gives no tensor; if the samples are not what the model takes.
+        OSError: If there is no room for a temporary file.
 
     Example:
         >>> model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))
@@ -71,16 +79,19 @@ def layer_activations(
     model = unwrapped(model)
     calls = _calls(model, layers)
     sized = isinstance(samples, Tensor | Named | Graphs)
+    limit = None if max_memory is None else num_bytes(max_memory)
     rows: dict[tuple[str, int], list[Tensor]] = {}
     runs: Counter[str] = Counter()
     seen: list[Counter[str]] = []
     x: Any = None
+    passes = _Passes()
     done = 0
 
     def record(name: str) -> Callable[[nn.Module, Any, Any], None]:
         def hook(_module: nn.Module, _inputs: Any, output: Any) -> None:
             runs[name] += 1
             if (wanted := calls[name]) is None or runs[name] in wanted:
+                passes.go_on()
                 row, kept = _rows(name, output, x, pool), rows.setdefault((name, runs[name]), [])
                 if kept and row.shape[1:] != kept[0].shape[1:]:
                     raise ValueError(
@@ -91,18 +102,25 @@ def layer_activations(
                     kept.append(row.to(device=device, copy=True))
                     return
                 if not kept:  # room for all samples at once, so that nothing is held twice
-                    kept.append(row.new_empty(len(samples), *row.shape[1:], device=device or row.device))
+                    kept.append(_room(name, row, len(samples), device, limit))
                 kept[0][done : done + len(row)] = row
 
         return hook
 
     total = -(-len(samples) // max(batch_size, 1)) if sized else None
     hooks = {name: record(name) for name in calls}
-    with torch.no_grad(), evaluation(model), torch.compiler.set_stance("force_eager"), _hooks(model, hooks):
+    with (
+        torch.no_grad(),
+        evaluation(model),
+        torch.compiler.set_stance("force_eager"),
+        _hooks(model, passes.start, hooks),
+    ):
         source, shown = batches(samples, batch_size), not progress or None  # None: on a terminal only
         for x, _ in tqdm(source, f"{title} forward".strip(), total, leave=False, unit="batch", disable=shown):
             runs.clear()
-            forward(model, x)
+            with suppress(_EnoughError):
+                forward(model, x)
+            passes.short = isinstance(samples, Tensor)  # whose batches are of one shape
             seen.append(runs.copy())
             done += len(x)
     _check_runs(model, layers, calls, seen)
@@ -111,44 +129,73 @@ def layer_activations(
     return {name: parts[0] if len(parts) == 1 else torch.cat(parts) for name, parts in whole.items()}
 
 
-def layer_groups(
+def each_layer(
     model: nn.Module,
     samples: Inputs,
     layers: str | Sequence[str] = "blocks",
     *,
     max_memory: int | str = "2GB",
     pool: Pool = "flatten",
-) -> list[list[str]]:
-    """Splits layers into groups whose activations fit into memory together; two samples are run to learn their sizes.
+    **options: Any,
+) -> Iterator[tuple[str, Tensor]]:
+    """Yields layer after layer what `layer_activations` records, with only so much held at a time as fits.
+
+    Layers that fit together are recorded together; every such group costs a forward pass up to its last layer.
 
     Args:
         model: Any module.
         samples: Tensor `[N, ...]`, or one of `graphmod.inputs`.
         layers: Names or patterns as in `layer_activations`.
-        max_memory: Size of a group's activations, in bytes or as `"500MB"`, `"2GB"`. A larger layer is a group.
+        max_memory: How much is held at a time, in bytes or as `"500MB"`, `"2GB"`. A layer that takes more by itself is
+            kept in a temporary file, mapped into memory; on a GPU it is held whole.
         pool: As in `layer_activations`.
+        **options: Passed on to `layer_activations`.
 
-    Returns:
-        Names in the order in which the layers run.
+    Yields:
+        Names and tensors `[N, D]`, in the order in which the layers run.
 
     Raises:
-        ValueError: If `max_memory` is not a size, or as `layer_activations`.
+        ValueError, TypeError, OSError: As `layer_activations`.
 
     Example:
         >>> model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))
-        >>> layer_groups(model, torch.rand(100, 4), "all", max_memory="4KB")
-        [['0'], ['1', '2']]
+        >>> [name for name, rows in each_layer(model, torch.rand(100, 4), "all", max_memory="4KB")]
+        ['0', '1', '2']
     """
     free = limit = num_bytes(max_memory)
     groups: list[list[str]] = [[]]
-    for name, rows in layer_activations(model, samples[:2], layers, pool=pool, progress=False).items():
-        size = rows[0].nbytes * len(samples)
+    for name, size in layer_sizes(model, samples, layers, pool=pool).items():
         if size > free and groups[-1]:
             groups.append([])
             free = limit
         groups[-1].append(name)
         free -= size
-    return groups
+    for group in groups:
+        found = layer_activations(model, samples, group, pool=pool, max_memory=max_memory, **options)
+        for name in group:
+            yield name, found.pop(name)
+
+
+def layer_sizes(
+    model: nn.Module, samples: Inputs, layers: str | Sequence[str] = "blocks", *, pool: Pool = "flatten"
+) -> dict[str, int]:
+    """Says how many bytes each layer's activations take, in the order in which the layers run; two samples are run.
+
+    Args:
+        model: Any module.
+        samples: Tensor `[N, ...]`, or one of `graphmod.inputs`.
+        layers: Names or patterns as in `layer_activations`.
+        pool: As in `layer_activations`.
+
+    Raises:
+        ValueError, TypeError: As `layer_activations`.
+
+    Example:
+        >>> layer_sizes(nn.Sequential(nn.Linear(4, 8), nn.ReLU()), torch.rand(100, 4), "all")
+        {'0': 3200, '1': 3200}
+    """
+    few = layer_activations(model, samples[:2], layers, pool=pool, progress=False)
+    return {name: rows[0].nbytes * len(samples) for name, rows in few.items()}
 
 
 def first_tensor(output: Any) -> Tensor | None:
@@ -175,6 +222,50 @@ def _rows(name: str, output: Any, samples: Any, pool: Pool) -> Tensor:
             "the samples: pass a function as pool that brings them to the front"
         )
     return x
+
+
+class _EnoughError(BaseException):
+    """Ends a forward pass that has given all that is wanted; no network catches it."""
+
+
+class _Passes:
+    """Ends forward passes, once `short`, at the first module that had not yet run when all that is wanted was there."""
+
+    def __init__(self) -> None:
+        self.short = False
+        self._started: set[str] = set()
+        self._end: str | None = None
+
+    def start(self, name: str) -> Callable[[nn.Module, Any], None]:
+        def hook(_module: nn.Module, _inputs: Any) -> None:
+            if self.short and name == self._end:
+                raise _EnoughError
+            if name not in self._started:
+                self._started.add(name)
+                self._end = self._end or name
+
+        return hook
+
+    def go_on(self) -> None:
+        """Something that is wanted has run."""
+        if not self.short:
+            self._end = None
+
+
+def _room(name: str, row: Tensor, num_rows: int, device: torch.device | str | None, limit: int | None) -> Tensor:
+    """An empty tensor `[num_rows, D]` for rows such as these; in a temporary file if it takes more than the limit."""
+    home, shape = torch.device(device or row.device), (num_rows, *row.shape[1:])
+    size = row[0].nbytes * num_rows
+    if limit is None or size <= limit or home.type != "cpu":
+        return row.new_empty(shape, device=home)
+    place = tempfile.gettempdir()
+    if size > (free := shutil.disk_usage(place).free):
+        raise OSError(
+            f"layer {name!r} takes {size / 1e9:.1f} GB, more than max_memory, and {place} has {free / 1e9:.1f} GB "
+            "free; take fewer samples, pool, or set TMPDIR to a folder with room"
+        )
+    with tempfile.TemporaryFile() as file:  # it goes when the mapping does
+        return torch.from_numpy(np.memmap(file, np.uint8, "w+", shape=size)).view(row.dtype).view(shape)
 
 
 def _calls(model: nn.Module, layers: str | Sequence[str]) -> dict[str, set[int] | None]:
@@ -240,8 +331,15 @@ def evaluation(model: nn.Module) -> Iterator[None]:
 
 
 @contextmanager
-def _hooks(model: nn.Module, hooks: Mapping[str, Callable[[nn.Module, Any, Any], None]]) -> Iterator[None]:
-    handles = [model.get_submodule(name).register_forward_hook(hook) for name, hook in hooks.items()]
+def _hooks(
+    model: nn.Module,
+    before: Callable[[str], Callable[[nn.Module, Any], None]],
+    behind: Mapping[str, Callable[[nn.Module, Any, Any], None]],
+) -> Iterator[None]:
+    """Calls functions for a while: before every layer, but scripted ones, which take none, and behind some by name."""
+    layers = [pair for pair in model.named_modules() if not isinstance(pair[1], torch.jit.ScriptModule)]
+    handles = [layer.register_forward_pre_hook(before(name)) for name, layer in layers]
+    handles += [model.get_submodule(name).register_forward_hook(hook) for name, hook in behind.items()]
     try:
         yield
     finally:

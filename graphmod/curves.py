@@ -19,7 +19,7 @@ from torch_geometric.data import Data
 from tqdm.auto import tqdm
 
 from ._finished import Finished
-from .activations import layer_activations, layer_groups
+from .activations import each_layer, layer_sizes
 from .distributed import agreed, all_rows, own_rows
 from .graphs._dynamic import DynamicGraph
 from .graphs._topk import check_k, is_plain, kind
@@ -60,8 +60,8 @@ def dynamic_graph(
         k: Neighbours of each sample.
         batch_size: Samples in one forward pass.
         pool: As in `layer_activations`.
-        max_memory: How much of the activations may be held at once, as in `layer_groups`; every group of layers beyond
-            the first costs one more forward pass.
+        max_memory: How much of the activations is held at a time, as in `each_layer`; what does not fit together costs
+            more forward passes, a layer that does not fit by itself is kept in a temporary file.
         title: What the progress bars begin with.
         progress: Shows progress bars on a terminal.
         **graph_options: Passed on to `graph`, such as `compat="lu2022"` or `keep_x=True`.
@@ -87,32 +87,24 @@ def dynamic_graph(
             stacklevel=2,
         )
     _check_classes(y, k)
-    groups = layer_groups(model, x, layers, max_memory=max_memory, pool=pool)
+    order = layer_sizes(model, x, layers, pool=pool)
     work, home = Finished("graph", model, x, y, pool, graph, k, graph_options), next(model.parameters(), x).device
+    there = agreed({name: file for name in order if (file := work.done(name))})
+    missing, own = [name for name in order if name not in there], own_rows(len(x))  # each process runs its samples
+    activations = each_layer(
+        model, x[own], missing, max_memory=max_memory, batch_size=batch_size, pool=pool, title=title, progress=progress
+    )
     graphs: dict[str, Data] = {}
-    own = own_rows(len(x))  # of several processes each runs its part of the samples
-    total, shown = sum(map(len, groups)), not progress or None  # None: on a terminal only
-    with tqdm(desc=f"{title} graphs".strip(), total=total, leave=False, unit="layer", disable=shown) as bar:
-        for group in groups:
-            kept = agreed([name for name in group if work.done(name)])
-            there = {name: file for name in kept if (file := work.done(name))}
-            missing = [name for name in group if name not in there]
-            activations = (
-                {}
-                if not missing
-                else layer_activations(
-                    model, x[own], missing, batch_size=batch_size, pool=pool, title=title, progress=progress
-                )
-            )
-            for name in group:
-                if name in there:
-                    graphs[name] = next(iter(DynamicGraph.load(there[name]).values())).to(home)
-                else:
-                    features = all_rows(activations.pop(name), len(x))
-                    graphs[name] = graph(features, k, y=y.to(features.device), layer=name, **graph_options)
-                    if "x" not in graphs[name]:
-                        work.keep(name, DynamicGraph({name: graphs[name]}).save)
-                bar.update()
+    shown = not progress or None  # None: on a terminal only
+    for name in tqdm(order, f"{title} graphs".strip(), leave=False, unit="layer", disable=shown):
+        if name in there:
+            graphs[name] = next(iter(DynamicGraph.load(there[name]).values())).to(home)
+            continue
+        features = all_rows(next(activations)[1], len(x))
+        graphs[name] = graph(features, k, y=y.to(features.device), layer=name, **graph_options)
+        del features  # before the next layers run
+        if "x" not in graphs[name]:
+            work.keep(name, DynamicGraph({name: graphs[name]}).save)
     return DynamicGraph(graphs)
 
 

@@ -7,7 +7,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from .activations import layer_activations, layer_groups
+from .activations import each_layer
 from .adversarial import predictions
 from .metrics._neighbors import vote
 
@@ -103,10 +103,9 @@ def _company(
     """The share of each image's neighbours in the bank that are of the class it is taken for, float64 `[N, L]`."""
     taken, classes = predictions(model, images).argmax(1).cpu(), bank[1].cpu()
     shares = {}
-    for group in layer_groups(model, torch.cat([bank[0], images]), layers):
-        near, here = (layer_activations(model, x, group, progress=False) for x in (bank[0], images))
-        for layer in group:
-            rows = [nn.functional.normalize(x.pop(layer).flatten(1).float(), dim=1) for x in (here, near)]
-            nearest = (rows[0] @ rows[1].T).topk(k, dim=1).indices.cpu()
-            shares[layer] = (classes[nearest] == taken[:, None]).double().mean(1)
+    both = (each_layer(model, x, layers, progress=False) for x in (images, bank[0]))
+    for (layer, here), (_, near) in zip(*both, strict=True):
+        rows = [nn.functional.normalize(x.float(), dim=1) for x in (here, near)]
+        nearest = (rows[0] @ rows[1].T).topk(k, dim=1).indices.cpu()
+        shares[layer] = (classes[nearest] == taken[:, None]).double().mean(1)
     return list(shares), torch.stack(list(shares.values()), dim=1)

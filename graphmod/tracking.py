@@ -16,7 +16,7 @@ from torch import nn
 
 from ._files import atomic_file
 from ._layers import layer_names
-from .activations import layer_groups
+from .activations import layer_sizes
 from .curves import Metric, dynamic_graph, measure
 from .graphs._topk import check_k
 from .metrics.modularity import modularity_terms
@@ -89,8 +89,7 @@ class ModularityTracker:
         layer_names(model, layers)  # a wrong name is said before the samples are read
         with _generators_kept(model):  # a DataLoader draws a number whenever it is read
             self._samples, self._labels = collect_inputs(samples, labels)
-            groups = layer_groups(model, self._samples, layers, pool=options.get("pool", "flatten"))
-        self._layers = [layer for group in groups for layer in group]
+            self._layers = list(layer_sizes(model, self._samples, layers, pool=options.get("pool", "flatten")))
         check_k(k, len(self._samples))
         self._model, self._every, self._k, self._metrics = model, every, k, metrics
         self._path, self._writer, self._options = path, writer, options

@@ -51,7 +51,7 @@ def without_each(
         layers: Names in `removable_layers`, in any order.
         at: Layers to be recorded.
         batch_size: Samples in one forward pass, where there is no room.
-        max_memory: How much the outputs of all blocks may take, as in `layer_groups`.
+        max_memory: How much the outputs of all blocks may take, as in `each_layer`.
 
     Yields:
         A trial for each layer, in the order of execution.
@@ -129,7 +129,7 @@ def around_each(
         samples: Tensor `[N, ...]`.
         layers: Names in `removable_layers`.
         batch_size: Samples in one forward pass.
-        max_memory: How much of this may be held at once, as in `layer_groups`.
+        max_memory: How much of this may be held at once, as in `each_layer`.
     """
     parts = chain_layers(model)
     seen = run_once(model, samples[:2], {layer: parts[layer] for layer in layers}, keep=True)

@@ -1,5 +1,8 @@
 import re
+import shutil
 import warnings
+from collections import Counter, namedtuple
+from pathlib import Path
 
 import pytest
 import torch
@@ -8,7 +11,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from graphmod import layer_activations, layer_names
-from graphmod.activations import num_bytes
+from graphmod.activations import each_layer, layer_sizes, num_bytes
 from graphmod.models import build
 
 
@@ -93,7 +96,7 @@ def test_modes_come_back_and_hooks_go_also_after_an_error() -> None:
     with pytest.raises(RuntimeError):
         layer_activations(model, torch.rand(3, 5), "first")
     assert {name: module.training for name, module in model.named_modules()} == modes
-    assert not any(module._forward_hooks for module in model.modules())
+    assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())
 
 
 def test_dropout_is_off_while_recording() -> None:
@@ -162,6 +165,113 @@ def test_wrong_samples() -> None:
         layer_activations(model, [("text", 1)], "0")
     with pytest.raises(ValueError, match="batch_size must be at least 1; got 0"):
         layer_activations(model, torch.rand(2, 4), "0", batch_size=0)
+
+
+def calls_of(model: nn.Module) -> Counter[str]:
+    """Counts, from now on, how often each layer runs."""
+    runs: Counter[str] = Counter()
+    for name, module in model.named_modules():
+        module.register_forward_hook(lambda _module, _inputs, _output, name=name: runs.update([name]))
+    return runs
+
+
+def test_batches_but_the_first_end_with_the_last_layer_wanted() -> None:
+    model, x = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2)), torch.rand(10, 4)
+    expected = layer_activations(model, x, "all", batch_size=3)
+    runs = calls_of(model)
+    found = layer_activations(model, x, ["1", "0"], batch_size=3)
+    assert runs == {"0": 4, "1": 4, "2": 1, "": 1}
+    assert list(found) == ["0", "1"]
+    assert all(torch.equal(found[name], expected[name]) for name in found)
+    runs.clear()
+    layer_activations(model, DataLoader(x, batch_size=5), "0")  # whose batches may differ in length
+    assert runs == {"0": 2, "1": 2, "2": 2, "": 2}
+
+
+def test_a_layer_that_runs_several_times_is_waited_for() -> None:
+    x = torch.rand(10, 4)
+    found = layer_activations(Odd(), x, "twice", batch_size=4)
+    assert list(found) == ["twice@1", "twice@2"]
+    model = Odd()
+    runs = calls_of(model)
+    layer_activations(model, x, "twice@1", batch_size=4)
+    assert runs["twice"] == 2 * 3
+    assert runs["lstm"] == 1
+
+
+class Hasty(nn.Module):
+    """Runs its layer as often as the largest value says."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer, self.head = nn.Linear(4, 4), nn.Linear(4, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        for _ in range(int(x.max())):
+            x = self.layer(x)
+        return self.head(x)
+
+
+@pytest.mark.parametrize("values", [(2.0, 1.0), (1.0, 2.0)])
+def test_runs_that_depend_on_the_values_are_still_noticed(values: tuple[float, float]) -> None:
+    x = torch.tensor(values).repeat_interleave(5)[:, None].expand(10, 4)
+    with pytest.raises(ValueError, match="layer 'layer' runs 1 times for one batch and 2 times for another"):
+        layer_activations(Hasty(), x, "layer", batch_size=5)
+
+
+def test_compiled_parts_may_stand_anywhere_else() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model = nn.Sequential(nn.Linear(4, 3), torch.jit.script(nn.Sequential(nn.Linear(3, 3), nn.ReLU())))
+    x = torch.rand(10, 4)
+    assert torch.equal(layer_activations(model, x, "0", batch_size=4)["0"], model[0](x).detach())
+
+
+# --- memory ---
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_what_does_not_fit_goes_to_a_file(dtype: torch.dtype) -> None:
+    model, x = nn.Sequential(nn.Linear(4, 50), nn.ReLU(), nn.Linear(50, 2)).to(dtype), torch.rand(10, 4, dtype=dtype)
+    expected = layer_activations(model, x, "all", batch_size=3)
+    found = layer_activations(model, x, "all", batch_size=3, max_memory=10 * 49 * dtype.itemsize)
+    for name, rows in expected.items():
+        assert found[name].dtype == dtype
+        assert torch.equal(found[name], rows)
+    assert is_mapped(found["0"])
+    assert is_mapped(found["1"])
+    assert not is_mapped(found["2"])
+    assert not any(is_mapped(rows) for rows in expected.values())
+
+
+def is_mapped(rows: Tensor) -> bool:
+    """Whether memory is that of a deleted file."""
+    address = rows.data_ptr()
+    for line in Path("/proc/self/maps").read_text().splitlines():
+        first, last = (int(end, 16) for end in line.split()[0].split("-"))
+        if first <= address < last:
+            return line.endswith("(deleted)")
+    raise AssertionError(f"{address:x} is nowhere")
+
+
+def test_a_full_disk_is_said_before_anything_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr(shutil, "disk_usage", lambda _path: usage(10**9, 10**9 - 50, 50))
+    message = (
+        r"layer '0' takes 0\.0 GB, more than max_memory, and .* has 0\.0 GB free; take fewer samples, pool, or set"
+    )
+    with pytest.raises(OSError, match=message):
+        layer_activations(nn.Sequential(nn.Linear(4, 8)), torch.rand(10, 4), "0", max_memory=100)
+
+
+def test_layers_come_one_after_another() -> None:
+    model, x = nn.Sequential(nn.Linear(4, 50), nn.ReLU(), nn.Linear(50, 2)), torch.rand(10, 4)
+    expected = layer_activations(model, x, "all")
+    assert layer_sizes(model, x, "all") == {name: rows.nbytes for name, rows in expected.items()}
+    for memory in ("1GB", 10 * 52 * 4, "1KB"):
+        found = dict(each_layer(model, x, "all", max_memory=memory, progress=False))
+        assert list(found) == list(expected)
+        assert all(torch.equal(found[name], rows) for name, rows in expected.items())
 
 
 # --- names ---

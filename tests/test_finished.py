@@ -106,9 +106,9 @@ def test_graphs_are_made_once_and_come_back_as_they_were(tmp_path: Path, monkeyp
         assert len(list(folder.iterdir())) == len(plain)
         sorted(folder.iterdir())[0].unlink()
         asked: list[str] = []
-        real = curves.layer_activations
+        real = curves.each_layer
         monkeypatch.setattr(
-            curves, "layer_activations", lambda m, s, layers, **o: asked.extend(layers) or real(m, s, layers, **o)
+            curves, "each_layer", lambda m, s, layers, **o: asked.extend(layers) or real(m, s, layers, **o)
         )
         again = dynamic_graph(model, x, y)
         assert len(asked) == 1
