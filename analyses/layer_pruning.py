@@ -1,13 +1,13 @@
 r"""Layer pruning: a smaller network, chosen by modularity, against others of the same cost.
 
 Claim (Lu et al. 2022): layers that add nothing to the separation of the classes can go, and after training the smaller
-network is as good as the whole one. Each criterion plans a removal down to `max_macs`, the layers are taken out for
-real, and the networks are trained like the whole one, from the weights that are left. Held-out training images choose
-the layers and the best epoch; the test images choose nothing.
+network is as good as the whole one. Each criterion (`gain` is the published one) plans a removal down to `max_macs`.
+The layers are taken out for real, and what is left is trained like the whole network, from its weights and with it as
+the teacher. Held-out training images choose the layers and the best epoch; the test images choose nothing.
 
     python -m analyses.layer_pruning
     python -m analyses.layer_pruning --model resnet56 --weights resnet56.pt --dataset folder:cifar10 --max-macs 0.4 \
-        --layout 2,3,6 --epochs 10 --lr 0.02 --batch-size 256 --augment 4 --flip --precision bfloat16
+        --layout 2,3,6 --first-epochs 30 --epochs 30 --batch-size 512 --lr 0.2 --augment 4 --flip --repeats 3
 """
 
 from pathlib import Path
@@ -17,18 +17,14 @@ import pandas as pd
 import torch
 
 from graphmod.commandline import run
-from graphmod.costs import latency
-from graphmod.curves import modularity_curve
 from graphmod.datasets import load
 from graphmod.models import build, save_weights
 from graphmod.plots.pruning import plot_pruning
 from graphmod.plots.sweep import plot_sweep
-from graphmod.pruning import beyond_layout, drop_layers, plan_removal
-from graphmod.removal import compare_networks, summarize_training, train_alike
 from graphmod.reports import result_folder, write_figure, write_settings, write_table
-from graphmod.samples import draw, others
+from graphmod.retraining import prune_and_train, summarize_repeats
 
-SMOKE = {"epochs": 1, "num_samples": 100, "criteria": ("modularity", "uniform")}
+SMOKE = {"epochs": 1, "num_samples": 100, "criteria": ("modularity", "uniform"), "repeats": 2}
 
 
 def main(
@@ -36,18 +32,21 @@ def main(
     model: str = "digits",
     weights: str | None = "default",
     dataset: str = "digits",
-    criteria: tuple[str, ...] = ("anchored_modularity", "random", "uniform"),
+    criteria: tuple[str, ...] = ("gain", "anchored_modularity", "random", "uniform"),
     layout: tuple[int, ...] = (),
     max_macs: float = 0.5,
     num_samples: int = 200,
+    first_epochs: int = 0,
     epochs: int = 10,
     batch_size: int = 64,
     lr: float = 0.02,
+    warmup: int = 0,
     weight_decay: float = 5e-4,
     augment: int = 1,
     flip: bool = False,
     teacher_weight: float = 0.5,
     precision: Literal["float32", "bfloat16"] = "float32",
+    repeats: int = 1,
     seed: int = 0,
     device: str = "cuda" if torch.cuda.is_available() else "cpu",
     out: Path = Path("results/layer_pruning"),
@@ -62,56 +61,52 @@ def main(
         layout: Also the network with the first so many layers of each stage, such as 2,3,6 for ResNet-56.
         max_macs: Share of the multiply-adds to be reached.
         num_samples: Training images that are held out to choose the layers and the best epoch.
-        epochs: Passes over the other training images, for the whole network too.
+        first_epochs: Passes that train the whole network before anything is removed.
+        epochs: Passes over the other training images afterwards, for the whole network too.
         batch_size: Images in a step.
-        lr: Learning rate at the start; it falls to 0 along a cosine.
+        lr: Learning rate at the start of either training; it falls to 0 along a cosine.
+        warmup: First epochs of either training, in which it rises instead.
         weight_decay: Weight decay.
         augment: Random shifts of up to so many pixels.
         flip: Random mirror images.
-        teacher_weight: Share of the loss that asks for the whole network's outputs, as it came.
+        teacher_weight: Share of the loss that asks for the whole network's outputs, as it was before the removals.
         precision: Numbers that the networks are trained in.
-        seed: Seed of what is held out, of the order, and of criteria that draw at random.
-        device: Where the networks run.
+        repeats: How often all of this is done, with other held-out images, orders and random layers.
+        seed: Seed of the first repeat; the others count on from it.
+        device: Where the networks run; on a GPU a training step is a CUDA graph.
         out: Folder of the result.
     """
     settings = dict(locals())
     with result_folder(out) as folder:
         data, test = (load(dataset, split=name) for name in ("train", "test"))
-        held = draw(data.labels, num_samples, seed=seed)[0]
-        chosen, rest = (data.images[held], data.labels[held]), others(held, len(data.labels))
         whole = build(model, num_classes=len(data.classes), weights=weights, device=device)
-        gone: dict[str, list[str]] = {"whole": []}
-        for name in criteria:
-            plan = plan_removal(whole, *chosen, max_macs=max_macs, criterion=name, seed=seed)
-            write_table(folder / f"plans/{name}.csv", plan)
-            gone[name] = list(plan.layer)
-        if layout:
-            gone["layout " + "-".join(map(str, layout))] = beyond_layout(whole, layout)
-        networks = {name: drop_layers(whole, layers, data.images[:1]) for name, layers in gone.items()}
-        table = compare_networks(networks, chosen[0], test.images, test.labels)
-        training = train_alike(
-            networks, data.images[rest], data.labels[rest], epochs=epochs, batch_size=batch_size, lr=lr,
-            weight_decay=weight_decay, augment=augment, flip=flip, teacher=whole, teacher_weight=teacher_weight,
-            precision=precision, channels_last=True, held_out=chosen, test_images=test.images,
-            test_labels=test.labels, seed=seed,
-        )  # fmt: skip
-        shown = draw(test.labels, min(500, len(test.labels)), seed=seed)[0]
-        curves = {name: modularity_curve(one, test.images[shown], test.labels[shown]) for name, one in networks.items()}
-        table = table.merge(summarize_training(training))
-        table.insert(1, "removed", [len(layers) for layers in gone.values()])
-        table["last_q"] = [curve.modularity.iloc[-1] for curve in curves.values()]
-        table["latency"] = table.network.map(latency(networks, test.images[:batch_size]))
+        results = []
+        for one in range(seed, seed + repeats):
+            done = prune_and_train(
+                whole, (data.images, data.labels), (test.images, test.labels), criteria=criteria, layout=layout,
+                max_macs=max_macs, num_samples=num_samples, first_epochs=first_epochs, epochs=epochs,
+                batch_size=batch_size, lr=lr, warmup=warmup, weight_decay=weight_decay, augment=augment, flip=flip,
+                teacher_weight=teacher_weight, precision=precision, channels_last=True,
+                cuda_graph=device.startswith("cuda"), seed=one,
+            )  # fmt: skip
+            for name, network in done.networks.items():
+                write_table(folder / f"plans/{name} {one}.csv", done.plans[name])
+                save_weights(network, folder / f"networks/{name} {one}.safetensors")
+            results.append(done)
+        table, training, curves = (
+            pd.concat([part.assign(seed=seed + i) for i, part in enumerate(parts)], ignore_index=True)
+            for parts in zip(*((one.table, one.epochs, one.curves) for one in results), strict=True)
+        )
+        summary = summarize_repeats(table)
 
         write_table(folder / "table.csv", table)
+        write_table(folder / "summary.csv", summary)
         write_table(folder / "training.csv", training)
-        for name, network in networks.items():
-            save_weights(network, folder / f"networks/{name}.safetensors")
+        write_table(folder / "curves.csv", curves)
         write_figure(folder / "figure.png", plot_pruning(table))
-        places = curves["whole"][["layer", "depth"]]  # a layer keeps its name, so that it has its place
-        series = [one.drop(columns="depth").merge(places).assign(network=name) for name, one in curves.items()]
-        write_figure(folder / "curves.png", plot_sweep(pd.concat(series), "network"))
-        write_settings(folder, settings, removed=gone, held_out=[data.ids[row] for row in held.tolist()])
-    print(table.round(4).to_string(index=False))
+        write_figure(folder / "curves.png", plot_sweep(curves, "network"))
+        write_settings(folder, settings, held_out=[[data.ids[i] for i in one.held_out.tolist()] for one in results])
+    print(summary.round(4).to_string(index=False))
     print(f"\nTables, figures, plans, weights and settings are in {out}")
     return table
 

@@ -15,12 +15,13 @@ from tqdm.auto import tqdm
 from ._files import read_json, readable
 from ._finished import Finished
 from ._layers import layer_names
+from .batch_norm import reestimate_batch_norm
 from .costs import cost
 from .criteria import State, find_criterion
 from .pruning import plan_removal
 from .samples import collect, draw, others
 from .surgery import drop_layers, removable_layers
-from .training import accuracy, reestimate_batch_norm, train
+from .training import accuracy
 
 
 def removal_curves(
@@ -152,60 +153,6 @@ def compare_networks(networks: Mapping[str, nn.Module], chosen: Tensor, images: 
     """
     rows = [{"network": name, **_judge(one, chosen, images, labels)} for name, one in networks.items()]
     return pd.DataFrame(rows)
-
-
-def train_alike(
-    networks: Mapping[str, nn.Module],
-    images: Tensor,
-    labels: Tensor,
-    *,
-    teacher: nn.Module | None = None,
-    **options: Any,
-) -> pd.DataFrame:
-    """Trains several networks on the same images by the same schedule.
-
-    In a study that was stopped, networks go on after their last full epoch.
-
-    Args:
-        networks: Networks by name; they are changed.
-        images: `[N, ...]`.
-        labels: Int64 `[N]`.
-        teacher: A network whose outputs they learn too.
-        **options: Of `graphmod.training.train`.
-
-    Returns:
-        One row a network and epoch: `network`, and the columns of `train`.
-    """
-    work, tables = Finished("training", images, labels, teacher, options), []
-    for name, network in networks.items():
-        start = Finished("start", network)  # the weights before the training are part of the name
-        checkpoint = work.file(f"{name} {start.file('')}")
-        epochs = train(network, images, labels, teacher=teacher, checkpoint=checkpoint, **options)
-        tables.append(pd.DataFrame(epochs).assign(network=name))
-    table = pd.concat(tables, ignore_index=True)
-    return table[["network", *table.columns.drop("network")]]
-
-
-def summarize_training(table: pd.DataFrame) -> pd.DataFrame:
-    """Takes the accuracy after the last epoch and after the best one, which the held-out images choose.
-
-    Args:
-        table: A table of `train_alike` with `held_out_accuracy` and `test_accuracy`.
-
-    Returns:
-        One row a network, in order: `network`, `accuracy_last`, `accuracy_best`, `best_epoch`.
-
-    Example:
-        >>> table = pd.DataFrame({"network": "small", "epoch": [1, 2, 3], "held_out_accuracy": [0.5, 0.9, 0.8]})
-        >>> summarize_training(table.assign(test_accuracy=[0.6, 0.7, 0.8])).to_dict("records")
-        [{'network': 'small', 'accuracy_last': 0.8, 'accuracy_best': 0.7, 'best_epoch': 2}]
-    """
-    if "test_accuracy" not in table:
-        raise ValueError("the table has no column 'test_accuracy'; train for at least one epoch, with test images")
-    last = table.groupby("network", sort=False).test_accuracy.last().rename("accuracy_last")
-    best = table.loc[table.groupby("network", sort=False).held_out_accuracy.idxmax()].set_index("network")
-    best = best[["test_accuracy", "epoch"]].set_axis(["accuracy_best", "best_epoch"], axis=1)
-    return last.to_frame().join(best).reset_index()
 
 
 def _judge(model: nn.Module, chosen: Tensor, images: Tensor, labels: Tensor) -> dict[str, float]:

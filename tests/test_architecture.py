@@ -11,6 +11,8 @@ ROOT = Path(__file__).resolve().parents[1]
 # Each rank may import from the ranks above it in this list; a family is one stage, its members know only its private files.
 RANKS = [
     {
+        "_augmentation",
+        "_checkpoints",
         "_quiet",
         "_files",
         "_finished",
@@ -18,6 +20,7 @@ RANKS = [
         "_names",
         "distributed",
         "_layers",
+        "_steps",
         "inputs",
         "manifest",
         "pooling",
@@ -26,6 +29,7 @@ RANKS = [
     },
     {
         "activations",
+        "batch_norm",
         "graphs",
         "metrics",
         "models",
@@ -52,6 +56,7 @@ RANKS = [
     {"ablation", "criteria", "curves"},
     {"adversarial", "pruning", "tracking"},
     {"detection", "failures", "pyg", "removal"},
+    {"retraining"},
     {"__init__"},
     {"analyses"},
 ]

@@ -15,7 +15,13 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs/errors.md"
 MODULES = sorted([*(ROOT / "graphmod").rglob("*.py"), *(ROOT / "analyses").glob("*.py")])
 SHARED = 16  # characters in a row that a test must have in common with the message that it looks for
-INSTEAD = {"_layers": "activations", "_files": "training", "pooling": "inputs"}  # files that another file's tests test
+INSTEAD = {
+    "_layers": "activations",
+    "_files": "training",
+    "_checkpoints": "training",
+    "_steps": "training",
+    "pooling": "inputs",
+}  # files that another file's tests test
 ALSO = {  # test files that look for messages of other files as well
     "activations": ("inputs",),
     "analyses": ("tracking",),

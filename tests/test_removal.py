@@ -8,15 +8,15 @@ import torch
 
 from graphmod import removal
 from graphmod._finished import finished_work
+from graphmod.batch_norm import reestimate_batch_norm
 from graphmod.datasets import load
 from graphmod.models import build
-from graphmod.plots.pruning import plot_pruning
 from graphmod.plots.removal import plot_removal
 from graphmod.plots.scatter import plot_scatter
 from graphmod.pruning import drop_layers, plan_removal
-from graphmod.removal import compare_networks, removal_curves, single_removals, summarize_training, train_alike
+from graphmod.removal import removal_curves, single_removals
 from graphmod.samples import draw
-from graphmod.training import accuracy, reestimate_batch_norm, train
+from graphmod.training import accuracy
 
 OPTIONS = {"criteria": ["modularity", "last", "random"], "removed": [1, 3], "num_samples": 60, "splits": 2,
            "draws": {"random": 2}}  # fmt: skip
@@ -107,36 +107,3 @@ def test_refusals(digits, changes: dict, message: str) -> None:
         single_removals(
             torch.nn.Sequential(torch.nn.Linear(2, 3)), torch.rand(9, 2), torch.arange(9) % 3, num_samples=5
         )
-
-
-def test_no_epochs_have_no_summary() -> None:
-    with pytest.raises(ValueError, match="the table has no column 'test_accuracy'; train for at least one epoch"):
-        summarize_training(pd.DataFrame({"network": ["small"]}))
-
-
-def test_networks_are_trained_alike_and_summarized(digits, tmp_path: Path) -> None:
-    model, x, y = digits
-    networks = {"whole": drop_layers(model, []), "small": drop_layers(model, ["layer1.1", "layer3.2"])}
-    before = compare_networks(networks, x[200:], x[:200], y[:200])
-    assert before.network.tolist() == ["whole", "small"]
-    assert before.macs[0] > before.macs[1]
-    assert before.accuracy[1] == accuracy(networks["small"], x[:200], y[:200])
-    options = {"epochs": 3, "lr": 0.01, "teacher": model, "held_out": (x[200:], y[200:])}
-    options |= {"test_images": x[:200], "test_labels": y[:200]}
-    alone = drop_layers(networks["small"], [])
-    expected = list(train(alone, x, y, **options))
-    with finished_work(tmp_path / "work") as folder:
-        table = train_alike(networks, x, y, **options)
-        assert len(list(folder.iterdir())) == 2
-        fresh = {"whole": drop_layers(model, []), "small": drop_layers(model, ["layer1.1", "layer3.2"])}
-        pd.testing.assert_frame_equal(train_alike(fresh, x, y, **options), table, check_exact=True)
-    for network in (networks["small"], fresh["small"]):
-        assert all(torch.equal(a, b) for a, b in zip(network.parameters(), alone.parameters(), strict=True))
-    rows = table[table.network == "small"].drop(columns="network").reset_index(drop=True)
-    pd.testing.assert_frame_equal(rows, pd.DataFrame(expected))
-    summary = summarize_training(table).set_index("network")
-    best = max(expected, key=lambda row: row["held_out_accuracy"])
-    assert summary.accuracy_best["small"] == best["test_accuracy"]
-    assert summary.accuracy_last["small"] == expected[-1]["test_accuracy"]
-    ax = plot_pruning(before.merge(summarize_training(table)))
-    assert len(ax.containers) == 3

@@ -6,9 +6,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from graphmod.datasets import load
 from graphmod.models import build
-from graphmod.training import accuracy, reestimate_batch_norm, train
+from graphmod.training import accuracy, train
 
 
 @pytest.fixture
@@ -68,10 +67,10 @@ def test_a_loss_that_is_lost_ends_the_run(problem) -> None:
 
 
 def test_augmentation_shifts_and_mirrors() -> None:
-    from graphmod.training import _augmented
+    from graphmod._augmentation import augmented
 
     images = torch.arange(1.0, 65).view(1, 1, 8, 8).repeat(200, 1, 1, 1)
-    found = _augmented(images, 2, True, torch.Generator().manual_seed(0))
+    found = augmented(images, 2, True, torch.Generator().manual_seed(0))
     assert found.shape == images.shape
     padded = nn.functional.pad(images[:1], (2,) * 4)
     crops = [padded[..., i : i + 8, j : j + 8] for i in range(5) for j in range(5)]
@@ -148,8 +147,6 @@ def test_bytes_train_as_their_share_of_255(problem) -> None:
     assert list(train(other, pixels / 255, problem[1], held_out=(pixels / 255, problem[1]), **options)) == rows
     assert torch.equal(one[1].weight, other[1].weight)
     assert accuracy(one, pixels, problem[1]) == accuracy(one, pixels / 255, problem[1])
-    again = [reestimate_batch_norm(one, images)[2].running_var for images in (pixels, pixels / 255)]
-    assert torch.equal(*again)
 
 
 def test_accuracy_wants_a_label_for_each_image() -> None:
@@ -266,6 +263,28 @@ def test_cuda_trains_the_same_network(problem, precision: str) -> None:
     assert [row["loss"] for row in found] == pytest.approx([row["loss"] for row in rows], rel=0.02)
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_a_cuda_graph_trains_the_same_network(precision: str) -> None:
+    """Batches of 50, 50 and 20: two are replayed and the last one is not; stopped and resumed in between."""
+    images = torch.rand(120, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    labels = (images[:, 0].mean((1, 2)) > images[:, 1].mean((1, 2))).long()
+    options = {"epochs": 4, "batch_size": 50, "lr": 0.01, "augment": 2, "flip": True, "precision": precision,
+               "channels_last": True, "teacher": build("resnet20", num_classes=2, seed=1)}  # fmt: skip
+    plain, graphed = (build("resnet20", num_classes=2, device="cuda") for _ in range(2))
+    rows = list(train(plain, images, labels, **options))
+    found = list(train(graphed, images, labels, cuda_graph=True, **options))
+    assert [row["loss"] for row in found] == pytest.approx([row["loss"] for row in rows], rel=0.02)
+    assert graphed.bn1.num_batches_tracked == plain.bn1.num_batches_tracked == 12
+    torch.testing.assert_close(graphed.bn1.running_mean, plain.bn1.running_mean, rtol=0.02, atol=0.005)
+    assert not torch.equal(graphed.conv1.weight, build("resnet20", num_classes=2, device="cuda").conv1.weight)
+
+
+def test_a_cuda_graph_needs_a_gpu(problem) -> None:
+    with pytest.raises(ValueError, match="cuda_graph needs a model on a GPU; it is on cpu"):
+        list(train(network(), *problem, epochs=1, cuda_graph=True))
+
+
 def test_held_out_images_stand_beside_the_test_images(problem) -> None:
     model, (x, y) = network(), problem
     rows = list(train(model, x, y, epochs=2, held_out=(x[:30], y[:30]), test_images=x[30:], test_labels=y[30:]))
@@ -309,75 +328,3 @@ def test_refusals(problem, options: dict, message: str) -> None:
 def test_what_needs_a_plane_refuses_vectors(problem, option: str) -> None:
     with pytest.raises(ValueError, match=r"channels_last need images \[N, C, H, W\]; got \[120, 64\]"):
         list(train(network(), problem[0].flatten(1), problem[1], epochs=1, **{option: 1}))
-
-
-def test_batch_norm_is_reestimated_by_hand() -> None:
-    torch.manual_seed(0)
-    model = nn.Sequential(nn.Conv2d(2, 3, 3), nn.BatchNorm2d(3), nn.Dropout(0.5)).train()
-    model[1].running_mean += 7
-    before = {name: value.clone() for name, value in model.state_dict().items()}
-    images = torch.randn(10, 2, 6, 6)
-    found = reestimate_batch_norm(model, images, batch_size=5)
-    with torch.no_grad():
-        parts = [model[0](part).transpose(0, 1).flatten(1) for part in images.split(5)]
-    torch.testing.assert_close(found[1].running_mean, torch.stack([part.mean(1) for part in parts]).mean(0))
-    torch.testing.assert_close(found[1].running_var, torch.stack([part.var(1) for part in parts]).mean(0))
-    assert found[1].momentum == model[1].momentum == 0.1
-    assert not any(module.training for module in found.modules())
-    assert model.training
-    assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
-    assert torch.equal(found[0].weight, model[0].weight)
-    again = reestimate_batch_norm(found, images, batch_size=5)
-    assert torch.equal(again[1].running_var, found[1].running_var)
-    assert torch.isfinite(
-        reestimate_batch_norm(model, images, batch_size=9)[1].running_var
-    ).all()  # a last batch of one
-    plain = nn.Linear(2, 2)
-    assert torch.equal(reestimate_batch_norm(plain, torch.rand(2, 2)).weight, plain.weight)
-    with pytest.raises(ValueError, match="batch norm needs at least two images; got 1"):
-        reestimate_batch_norm(model, images[:1])
-
-
-def test_batch_norm_takes_equal_parts_of_the_images_asked_for() -> None:
-    norm, x = nn.BatchNorm1d(2), torch.randn(11, 2, generator=torch.Generator().manual_seed(0))
-    for options, parts in [
-        ({"batch_size": 5}, [x[:4], x[4:8], x[8:]]),
-        ({"batch_size": 2}, [x[:3], x[3:5], x[5:7], x[7:9], x[9:]]),  # three rather than one
-        ({"batch_size": 4, "num_batches": 2}, [x[:4], x[4:8]]),
-        ({"batch_size": 256, "num_batches": 9}, [x]),
-    ]:
-        found = reestimate_batch_norm(norm, x, **options)
-        torch.testing.assert_close(found.running_mean, torch.stack([part.mean(0) for part in parts]).mean(0))
-        torch.testing.assert_close(found.running_var, torch.stack([part.var(0) for part in parts]).mean(0))
-    for options in ({"batch_size": 1}, {"num_batches": 0}):
-        with pytest.raises(
-            ValueError, match="batch_size must be at least 2 and num_batches 1; got (1 and None|256 and 0)"
-        ):
-            reestimate_batch_norm(norm, x, **options)
-
-
-def test_batch_norm_that_no_image_reaches_keeps_its_statistics() -> None:
-    class Half(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.used, self.unused = nn.BatchNorm1d(2, momentum=None), nn.BatchNorm1d(2)
-
-        def forward(self, x: Tensor) -> Tensor:
-            return self.used(x)
-
-    model = Half()
-    model.unused.running_mean += 4
-    found = reestimate_batch_norm(model, torch.rand(8, 2) + 1)
-    assert torch.equal(found.unused.running_mean, model.unused.running_mean)
-    assert found.used.running_mean.min() > 1
-    assert found.used.momentum is None
-
-
-def test_reestimated_batch_norm_repairs_a_network() -> None:
-    data = load("digits")
-    model = build("digits", weights="default")
-    with torch.no_grad():
-        model.bn1.running_mean.add_(3)
-    broken = accuracy(model, data.images, data.labels)
-    repaired = accuracy(reestimate_batch_norm(model, load("digits", split="train").images), data.images, data.labels)
-    assert broken < 0.5 < 0.9 < repaired

@@ -1,0 +1,111 @@
+"""From a plan to trained networks: what is held out, what is removed, who teaches, and how seeds are compared."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+
+from graphmod._finished import finished_work
+from graphmod.datasets import load
+from graphmod.models import build
+from graphmod.plots.pruning import plot_pruning
+from graphmod.pruning import beyond_layout, drop_layers, plan_removal
+from graphmod.removal import compare_networks
+from graphmod.retraining import prune_and_train, summarize_repeats, summarize_training, train_alike
+from graphmod.samples import draw, others
+from graphmod.training import accuracy, train
+
+
+@pytest.fixture(scope="module")
+def digits() -> tuple[torch.nn.Module, torch.Tensor, torch.Tensor]:
+    data = load("digits")
+    return build("digits", weights="default"), data.images[:300], data.labels[:300]
+
+
+def test_everything_is_planned_trained_and_judged_as_by_hand(digits) -> None:
+    model, x, y = digits
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    options = {"lr": 0.01, "batch_size": 50}
+    done = prune_and_train(
+        model, (x[:200], y[:200]), (x[200:], y[200:]), criteria=["gain"], layout=(2, 1, 1), max_macs=0.5,
+        num_samples=60, first_epochs=2, epochs=3, teacher_weight=0.7, seed=3, **options,
+    )  # fmt: skip
+    held = draw(y[:200], 60, seed=3)[0]
+    rest = others(held, 200)
+    assert torch.equal(done.held_out, held)
+    options |= {"held_out": (x[held], y[held]), "test_images": x[200:], "test_labels": y[200:], "seed": 3}
+    base = drop_layers(model, [])
+    first = list(train(base, x[rest], y[rest], epochs=2, **options))
+    plan = plan_removal(base, x[held], y[held], max_macs=0.5, criterion="gain", seed=3)
+    pd.testing.assert_frame_equal(done.plans["gain"], plan)
+    assert list(done.plans["layout 2-1-1"].layer) == beyond_layout(model, (2, 1, 1))
+    small = drop_layers(base, list(plan.layer))
+    removed = accuracy(small, x[200:], y[200:])
+    second = list(train(small, x[rest], y[rest], epochs=3, teacher=base, teacher_weight=0.7, **options))
+    assert all(torch.equal(a, b) for a, b in zip(small.parameters(), done.networks["gain"].parameters(), strict=True))
+
+    assert done.table.network.tolist() == ["whole", "gain", "layout 2-1-1"] == list(done.networks)
+    assert done.table.removed.tolist() == [0, len(plan), len(beyond_layout(model, (2, 1, 1)))]
+    assert done.table.accuracy.tolist()[:2] == [first[-1]["test_accuracy"], removed]
+    assert done.table.accuracy_last[1] == second[-1]["test_accuracy"]
+    names = done.epochs.network.tolist()
+    assert names == ["whole, before"] * 2 + ["whole"] * 3 + ["gain"] * 3 + ["layout 2-1-1"] * 3
+    pd.testing.assert_frame_equal(done.epochs[5:8].drop(columns="network").reset_index(drop=True), pd.DataFrame(second))
+    assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
+
+
+def test_refusals(digits) -> None:
+    model, x, y = digits
+    with pytest.raises(ValueError, match="epochs must be at least 1; got 0"):
+        prune_and_train(model, (x, y), (x, y), criteria=["gain"], max_macs=0.5, epochs=0)
+
+
+def test_no_epochs_have_no_summary() -> None:
+    with pytest.raises(ValueError, match="the table has no column 'test_accuracy'; train for at least one epoch"):
+        summarize_training(pd.DataFrame({"network": ["small"]}))
+
+
+def test_networks_are_trained_alike_and_summarized(digits, tmp_path: Path) -> None:
+    model, x, y = digits
+    networks = {"whole": drop_layers(model, []), "small": drop_layers(model, ["layer1.1", "layer3.2"])}
+    before = compare_networks(networks, x[200:], x[:200], y[:200])
+    assert before.network.tolist() == ["whole", "small"]
+    assert before.macs[0] > before.macs[1]
+    assert before.accuracy[1] == accuracy(networks["small"], x[:200], y[:200])
+    options = {"epochs": 3, "lr": 0.01, "teacher": model, "held_out": (x[200:], y[200:])}
+    options |= {"test_images": x[:200], "test_labels": y[:200]}
+    alone = drop_layers(networks["small"], [])
+    expected = list(train(alone, x, y, **options))
+    with finished_work(tmp_path / "work") as folder:
+        table = train_alike(networks, x, y, **options)
+        assert len(list(folder.iterdir())) == 2
+        fresh = {"whole": drop_layers(model, []), "small": drop_layers(model, ["layer1.1", "layer3.2"])}
+        pd.testing.assert_frame_equal(train_alike(fresh, x, y, **options), table, check_exact=True)
+    for network in (networks["small"], fresh["small"]):
+        assert all(torch.equal(a, b) for a, b in zip(network.parameters(), alone.parameters(), strict=True))
+    rows = table[table.network == "small"].drop(columns="network").reset_index(drop=True)
+    pd.testing.assert_frame_equal(rows, pd.DataFrame(expected))
+    summary = summarize_training(table).set_index("network")
+    best = max(expected, key=lambda row: row["held_out_accuracy"])
+    assert summary.accuracy_best["small"] == best["test_accuracy"]
+    assert summary.accuracy_last["small"] == expected[-1]["test_accuracy"]
+    ax = plot_pruning(before.merge(summarize_training(table)))
+    assert len(ax.containers) == 3
+
+
+def test_seeds_are_compared_with_their_own_whole_network() -> None:
+    table = pd.DataFrame({
+        "network": ["whole", "small"] * 2, "seed": [0, 0, 1, 1], "macs": [10, 4] * 2, "num_parameters": [9, 3] * 2,
+        "accuracy": [0.90, 0.1, 0.92, 0.2], "accuracy_reestimated": [0.9, 0.4, 0.9, 0.6],
+        "accuracy_last": [0.91, 0.93, 0.95, 0.92], "accuracy_best": [0.91, 0.94, 0.95, 0.92],
+    })  # fmt: skip
+    small = summarize_repeats(table).set_index("network").loc["small"]
+    assert small.seeds == 2
+    assert small.accuracy_last == pytest.approx(0.925)
+    assert [small.gain, small.gain_least, small.gain_std] == pytest.approx([0.015, 0.0, 0.03 / 2**0.5])
+    assert [small.gain_alike, small.gain_alike_least] == pytest.approx([-0.005, -0.03])
+    axes = plot_pruning(table).figure.axes
+    points = [line for line in axes[1].lines if line.get_marker() == "o"]
+    assert points[1].get_xdata().tolist() == pytest.approx([3.0, 0.0])
+    assert [text.get_text() for text in axes[1].texts] == ["+2.00", "+1.50"]
