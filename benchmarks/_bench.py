@@ -20,15 +20,18 @@ def interleaved(functions: Mapping[str, Callable[[], object]], repeats: int) -> 
     return seconds
 
 
-def write(path: Path, title: str, how: str, table: pd.DataFrame) -> None:
-    """Writes a table as Markdown, with the threads, the versions and the machine."""
+def write(
+    path: Path, title: str, how: str, table: pd.DataFrame, *, command: str = "make bench", card: str = ""
+) -> None:
+    """Writes a table as Markdown, with the command, the threads, the versions, the machine and its graphics card."""
     facts = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").is_file() else []
     cpu = next((line.split(":")[1].strip() for line in facts if "model name" in line), "")
     machine = f"{cpu or platform.processor()}, {torch.backends.cpu.get_cpu_capability()}"
+    machine = f"{card}, beside {machine}" if card else machine
     lines = [" | ".join(map(str, row)) for row in [table.columns, ["---"] * table.shape[1], *table.to_numpy()]]
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(
-        f"# {title}\n\n`make bench`: {how} {torch.get_num_threads()} threads, torch {torch.__version__}, {machine}.\n\n"
+        f"# {title}\n\n`{command}`: {how} {torch.get_num_threads()} threads, torch {torch.__version__}, {machine}.\n\n"
         + "\n".join(f"| {line} |" for line in lines)
         + "\n"
     )

@@ -2,11 +2,15 @@
 
     make bench
     python benchmarks/attacks.py --model resnet20 --weights resnet20.pt --dataset folder:cifar10
+    python benchmarks/attacks.py --device cuda ...
 
-Milliseconds an image of a batch; peers that take images one by one are given fewer of them.
+Milliseconds an image of a batch; peers that take images one by one are given fewer of them. On a graphics card each
+contestant runs once before it is timed, and the clock is read when the card has finished.
 """
 
 import argparse
+import math
+import re
 import sys
 import time
 import warnings
@@ -39,7 +43,8 @@ def contestants(model: torch.nn.Module, num_classes: int) -> dict[str, dict[str,
     import torchattacks
     import torchattacks.attacks.jsma
 
-    bounded = foolbox.PyTorchModel(model, (0, 1))
+    home = next(model.parameters()).device
+    bounded = foolbox.PyTorchModel(model, (0, 1), device=home)  # which would take a card that is there
 
     def fool(attack: object, eps: float | None = EPS) -> Attack:
         return lambda x, y: attack(bounded, x, y, epsilons=eps)[1]  # type: ignore[operator]
@@ -100,6 +105,27 @@ def contestants(model: torch.nn.Module, num_classes: int) -> dict[str, dict[str,
     }
 
 
+def timed(run: Attack, x: Tensor, y: Tensor) -> tuple[Tensor, float]:
+    """Returns attacked images, and the seconds until the device had finished them."""
+    wait = torch.cuda.synchronize if x.is_cuda else lambda: None
+    wait()
+    start = time.perf_counter()
+    found = run(x, y).detach().to(x.device)
+    wait()
+    return found, time.perf_counter() - start
+
+
+def card(device: torch.device) -> str:
+    """Returns the name of a graphics card and how it computes, nothing for the CPU."""
+    if device.type != "cuda":
+        return ""
+    cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
+    return (
+        f"{torch.cuda.get_device_name(device)} (torch's defaults: cudnn.benchmark {cudnn.benchmark}, TF32 in "
+        f"convolutions {cudnn.allow_tf32}, in matrix products {matmul.allow_tf32})"
+    )
+
+
 def main() -> None:
     """Runs the benchmark, prints its table and writes it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -110,31 +136,38 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=100)
     parser.add_argument("--one-by-one", type=int, default=10, help="images for those that take them one by one")
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/attacks.md"))
+    parser.add_argument("--device", type=torch.device, default=torch.device("cpu"))
+    parser.add_argument("--out", type=Path, help="benchmarks/results/attacks.md, or attacks_gpu.md, unless given")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
+    on_card = options.device.type == "cuda"
     warnings.simplefilter("ignore")
 
     data = load(options.dataset, split="test")
-    model = build(options.model, num_classes=len(data.classes), weights=options.weights)
+    model = build(options.model, num_classes=len(data.classes), weights=options.weights).to(options.device)
     rows = recognized(model, data.images, data.labels, options.images)
     rows = rows[torch.randperm(len(rows), generator=torch.Generator().manual_seed(0))]
-    x, y = data.images[rows], data.labels[rows]
+    x, y = data.images[rows].to(options.device), data.labels[rows].to(options.device)
     table = []
     for attack, people in contestants(model, len(data.classes)).items():
         best: dict[str, float] = {}
         found: dict[str, Tensor] = {}
-        for _ in range(options.repeats):
+        absent: set[str] = set()
+        for repeat in range(-1 if on_card else 0, options.repeats):
             for who, (run, slow) in people.items():
-                few = slice(options.one_by_one if slow else None)
-                start = time.perf_counter()
-                try:
-                    found[who] = run(x[few], y[few]).detach()
-                except ImportError as error:
-                    print(f"{who} {attack}: {error}")
+                few = slice((options.one_by_one if repeat >= 0 else 1) if slow else None)
+                if who in absent:
                     continue
-                seconds = (time.perf_counter() - start) / len(x[few])
-                best[who] = min(best.get(who, seconds), seconds)
+                try:
+                    images, seconds = timed(run, x[few], y[few])
+                except Exception as error:
+                    if who == "graphmod":
+                        raise
+                    print(f"{who} {attack}: {type(error).__name__}: {error}", flush=True)
+                    absent.add(who)
+                    continue
+                if repeat >= 0:  # the run before the first is not counted
+                    found[who], best[who] = images, min(best.get(who, math.inf), seconds / len(images))
         peers = [seconds for who, seconds in best.items() if who != "graphmod"]
         for who, seconds in best.items():
             images = found[who]
@@ -151,7 +184,10 @@ def main() -> None:
         print(pd.DataFrame(table[-len(best) :]).to_string(index=False), flush=True)
     source = Path(options.dataset.rpartition(":")[2]).name
     how = f"{options.model}, {len(x)} images of {source} in one batch; best of {options.repeats} interleaved runs;"
-    write(options.out, "Attacks", how, pd.DataFrame(table))
+    out = options.out or Path("benchmarks/results") / f"attacks{'_gpu' * on_card}.md"
+    shown = [re.sub("[^:]*/", "", one) for one in sys.argv[1:]]  # files and folders by their names
+    command = " ".join(["python benchmarks/attacks.py", *shown]) if shown else "make bench"
+    write(out, "Attacks", how, pd.DataFrame(table), command=command, card=card(options.device))
 
 
 if __name__ == "__main__":
