@@ -1,7 +1,7 @@
 r"""Layer pruning: a smaller network, chosen by modularity, against others of the same cost.
 
 Claim (Lu et al. 2022): layers that add nothing to the separation of the classes can go, and after training the smaller
-network is as good as the whole one. Each criterion (`gain` is the published one) plans a removal down to `max_macs`.
+network is as good as the whole one. Each criterion (`plateau` as published) plans a removal down to `max_macs`.
 The layers are taken out for real, and what is left is trained like the whole network, from its weights and with it as
 the teacher. Held-out training images choose the layers and the best epoch; the test images choose nothing.
 
@@ -32,7 +32,7 @@ def main(
     model: str = "digits",
     weights: str | None = "default",
     dataset: str = "digits",
-    criteria: tuple[str, ...] = ("gain", "anchored_modularity", "random", "uniform"),
+    criteria: tuple[str, ...] = ("plateau", "anchored_modularity", "random", "uniform"),
     layout: tuple[int, ...] = (),
     max_macs: float = 0.5,
     num_samples: int = 200,

@@ -166,12 +166,13 @@ def plan_removal(
     judge = find_criterion(criterion) if isinstance(criterion, str) else criterion
     name = criterion if isinstance(criterion, str) else getattr(criterion, "__name__", "criterion")
     at = at or layer_names(model)[-1]
+    known: dict[str, Any] = {}
     rows: list[dict[str, Any]] = []
     removed: list[str] = []
     with tqdm(desc=name, total=num_layers, unit="layer", leave=False, disable=not progress or None) as bar:
         while len(removed) != num_layers and (limit is None or not rows or rows[-1]["macs"] > limit):
             current = skip_layers(model, removed, x)
-            damage = judge(State(current, model, x, y, left, at, k, seed + len(removed)))
+            damage = judge(State(current, model, x, y, left, at, k, seed + len(removed), known))
             layer = min(left, key=damage.__getitem__)
             reason = f"{name}: {damage[layer]:.4g}, the least of {len(left)}"
             left.remove(layer)

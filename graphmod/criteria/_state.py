@@ -1,7 +1,8 @@
 """What a criterion is asked about: a network on its way to a smaller one."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -23,6 +24,7 @@ class State:
         at: The layer whose modularity counts, the last one by default.
         k: Neighbours of a sample in its graph.
         seed: Seed of what is drawn at random.
+        known: What criteria have found that stays so for the whole plan, see `once`.
     """
 
     model: nn.Module
@@ -33,6 +35,13 @@ class State:
     at: str
     k: int = 3
     seed: int = 0
+    known: dict[str, Any] = field(default_factory=dict)
+
+    def once(self, name: str, find: Callable[[], Any]) -> Any:
+        """Returns what `find` gives when it is called for the first time in a plan, such as facts of `intact`."""
+        if name not in self.known:
+            self.known[name] = find()
+        return self.known[name]
 
     def trials(self, at: Sequence[str] = ()) -> Iterator[Trial]:
         """Runs the network without each of the layers in turn, see `graphmod.trials.without_each`."""

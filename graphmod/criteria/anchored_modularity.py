@@ -24,7 +24,7 @@ def anchored_modularity(state: State) -> dict[str, float]:
     Returns:
         The damage by layer, in [−1, 1].
     """
-    anchors = normalize(classifier_input(state.intact, state.images).double(), dim=1)
+    anchors = state.once("anchors", lambda: normalize(classifier_input(state.intact, state.images).double(), dim=1))
 
     def damage(seen: torch.Tensor) -> float:
         similarity = (normalize(seen.double(), dim=1) @ anchors.T).fill_diagonal_(-torch.inf)

@@ -1,0 +1,27 @@
+"""The published reading: where the curve of the whole network is level or falls."""
+
+from dataclasses import replace
+
+from ._state import State
+
+
+def plateau(state: State) -> dict[str, float]:
+    """Prefers the layer across which the modularity of the whole network falls most, or rises least.
+
+    damage = Q of the layer's output − Q of its input, in the network before any removal
+
+    The curve is read once; `gain` reads it anew after each removal. It chooses layers whose work training can take
+    over, not layers that a network could do without as it is.
+
+    Args:
+        state: The network and its layers.
+
+    Returns:
+        The damage by layer.
+
+    Reference:
+        Lu et al., "Understanding the Dynamics of DNNs Using Graph Modularity", ECCV 2022, section 4.4: layers of
+        plateau and degradation are redundant, and what is left is trained.
+    """
+    gains = state.once("gains", lambda: replace(state, model=state.intact).gains())
+    return {layer: gains[layer] for layer in state.layers}
