@@ -77,6 +77,8 @@ def main(
         out: Folder of the result.
     """
     settings = dict(locals())
+    if repeats < 1:
+        raise ValueError(f"repeats must be at least 1; got {repeats}")
     with result_folder(out) as folder:
         data, test = (load(dataset, split=name) for name in ("train", "test"))
         whole = build(model, num_classes=len(data.classes), weights=weights, device=device)

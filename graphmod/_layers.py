@@ -57,6 +57,19 @@ def layer_names(model: nn.Module, pattern: str | Sequence[str] = "blocks") -> li
     return [name for name in modules if name in chosen]
 
 
+def stages(layers: Iterable[str]) -> dict[str, list[str]]:
+    """Groups layers, in their order, by what their names have before the last dot.
+
+    Example:
+        >>> stages(["layer1.0", "layer1.1", "layer2.0"])
+        {'layer1': ['layer1.0', 'layer1.1'], 'layer2': ['layer2.0']}
+    """
+    found: dict[str, list[str]] = {}
+    for layer in layers:
+        found.setdefault(layer.rpartition(".")[0], []).append(layer)
+    return found
+
+
 def patterns(layers: str | Sequence[str]) -> list[str]:
     """Returns one pattern or several as a list.
 

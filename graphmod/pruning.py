@@ -7,7 +7,7 @@ import pandas as pd
 from torch import nn
 from tqdm.auto import tqdm
 
-from ._layers import layer_names
+from ._layers import layer_names, stages
 from .costs import cost
 from .criteria import State, find_criterion
 from .samples import collect
@@ -205,11 +205,8 @@ def beyond_layout(model: nn.Module, layout: Sequence[int]) -> list[str]:
         >>> beyond_layout(build("resnet20"), (2, 3, 1))
         ['layer1.2', 'layer3.1', 'layer3.2']
     """
-    stages: dict[str, list[str]] = {}
-    for layer in removable_layers(model).layer:
-        if "." in layer:
-            stages.setdefault(layer.rpartition(".")[0], []).append(layer)
-    sizes = [len(stage) for stage in stages.values()]
+    there = stages([layer for layer in removable_layers(model).layer if "." in layer])
+    sizes = [len(stage) for stage in there.values()]
     if len(layout) != len(sizes) or any(not 0 <= few <= size for few, size in zip(layout, sizes, strict=True)):
         raise ValueError(f"layout must be at most {sizes}, the layers of each stage; got {list(layout)}")
-    return [layer for few, stage in zip(layout, stages.values(), strict=True) for layer in stage[few:]]
+    return [layer for few, stage in zip(layout, there.values(), strict=True) for layer in stage[few:]]

@@ -107,6 +107,25 @@ def test_modularity_curve_with_networks_and_labels_beside(tmp_path: Path) -> Non
         main(**SMOKE, compare=("digits=a.pt", "digits=b.pt"), out=tmp_path / "c")
 
 
+def test_layer_pruning_repeats_with_other_seeds(tmp_path: Path) -> None:
+    from analyses.layer_pruning import SMOKE, main
+
+    table = main(**SMOKE, out=tmp_path / "both")
+    second = main(**{**SMOKE, "repeats": 1}, seed=1, out=tmp_path / "second")
+    measured = table.columns.drop("latency")
+    pd.testing.assert_frame_equal(table[table.seed == 1][measured].reset_index(drop=True), second[measured])
+    held = json.loads((tmp_path / "both/settings.json").read_text())["held_out"]
+    assert [len(ids) for ids in held] == [100, 100]
+    assert held[0] != held[1]
+    summary = pd.read_csv(tmp_path / "both/summary.csv")
+    assert summary.network.tolist() == ["whole", "modularity", "uniform"]
+    assert (summary.seeds == 2).all()
+    names = {path.name for path in (tmp_path / "both/networks").iterdir()}
+    assert names == {f"{name} {seed}.safetensors" for name in summary.network for seed in (0, 1)}
+    with pytest.raises(ValueError, match="repeats must be at least 1; got 0"):
+        main(**{**SMOKE, "repeats": 0}, out=tmp_path / "none")
+
+
 def test_complexity_counts_the_phases_of_its_curves(tmp_path: Path) -> None:
     from analyses.complexity import SMOKE, main
 

@@ -1,5 +1,7 @@
 """Every criterion against what it says of a network whose layers are known: some do nothing, some do harm."""
 
+from itertools import pairwise
+
 import networkx as nx
 import pytest
 import torch
@@ -7,11 +9,13 @@ from sklearn.metrics import log_loss
 from torch import Tensor, nn
 
 from graphmod._family import members
+from graphmod._layers import stages
 from graphmod.criteria import State, find_criterion
 from graphmod.curves import modularity_curve
 from graphmod.graphs.knn import knn_graph
 from graphmod.metrics.modularity import modularity
 from graphmod.models import build
+from graphmod.pruning import plan_removal
 from graphmod.surgery import drop_layers, removable_layers
 
 CRITERIA = members("graphmod.criteria")
@@ -95,6 +99,22 @@ def test_the_published_reading_takes_what_lowers_the_curve() -> None:
     assert found["1"] == pytest.approx(q[1] - q[0])
     assert found["1"] < -0.2 < found["0"] == pytest.approx(0, abs=1e-9)
     assert find_criterion("change")(State(model, model, x, y, ["0", "1"], "1"))["1"] == -found["1"]
+
+
+def test_the_curve_of_the_whole_network_is_read_once() -> None:
+    """On ResNet-20: `plateau` follows the gains of the whole network, `plateau_by_stage` its count of each stage."""
+    model, y = build("resnet20", seed=3).eval(), torch.arange(40) % 4
+    x = torch.rand(40, 3, 32, 32, generator=torch.Generator().manual_seed(0)) + 0.2 * y.view(-1, 1, 1, 1) / 4
+    points = ["conv1", *(f"layer{stage}.{i}" for stage in (1, 2, 3) for i in range(3))]
+    q = dict(zip(points, modularity_curve(model, x, y, layers=points).modularity, strict=True))
+    gain = {layer: q[layer] - q[before] for before, layer in pairwise(points) if layer not in ("layer2.0", "layer3.0")}
+    plan = plan_removal(model, x, y, num_layers=7, criterion="plateau").layer.tolist()
+    assert plan == sorted(gain, key=gain.__getitem__)
+    by_stage = plan_removal(model, x, y, num_layers=7, criterion="plateau_by_stage").layer.tolist()
+    left = stages(gain)
+    for layer, other in zip(plan, by_stage, strict=True):
+        assert other == left[layer.rpartition(".")[0]].pop()
+    assert by_stage != plan
 
 
 def test_numbers_by_hand(planted) -> None:

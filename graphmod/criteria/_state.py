@@ -1,7 +1,7 @@
 """What a criterion is asked about: a network on its way to a smaller one."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from torch import Tensor, nn
@@ -54,6 +54,10 @@ class State:
     def gains(self) -> dict[str, float]:
         """Returns, by layer, the modularity of its output less that of its input."""
         return {layer: self.separation(after) - self.separation(before) for layer, before, after in self.around()}
+
+    def whole_gains(self) -> dict[str, float]:
+        """Returns the gains of all layers of the plan in the network before any removal."""
+        return self.once("gains", replace(self, model=self.intact).gains)
 
     def judge(self, damage: Callable[[Trial], float], at: Sequence[str] = ()) -> dict[str, float]:
         """Returns the damage by layer of a function of a trial."""

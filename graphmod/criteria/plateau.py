@@ -1,7 +1,5 @@
 """The published reading: where the curve of the whole network is level or falls."""
 
-from dataclasses import replace
-
 from ._state import State
 
 
@@ -23,5 +21,5 @@ def plateau(state: State) -> dict[str, float]:
         Lu et al., "Understanding the Dynamics of DNNs Using Graph Modularity", ECCV 2022, section 4.4: layers of
         plateau and degradation are redundant, and what is left is trained.
     """
-    gains = state.once("gains", lambda: replace(state, model=state.intact).gains())
+    gains = state.whole_gains()
     return {layer: gains[layer] for layer in state.layers}

@@ -1,5 +1,6 @@
 """All stages alike."""
 
+from .._layers import stages
 from ._state import State
 
 
@@ -14,10 +15,7 @@ def uniform(state: State) -> dict[str, float]:
     Returns:
         The place of each layer in the order of removal.
     """
-    stages: dict[str, list[str]] = {}
-    for layer in state.layers:
-        stages.setdefault(layer.rpartition(".")[0], []).append(layer)
-    order = []
-    while any(stages.values()):
-        order.append(max(reversed(stages.values()), key=len).pop())
+    left, order = stages(state.layers), []
+    while any(left.values()):
+        order.append(max(reversed(left.values()), key=len).pop())
     return {layer: float(order.index(layer)) for layer in state.layers}

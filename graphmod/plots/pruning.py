@@ -50,7 +50,8 @@ def plot_pruning(table: pd.DataFrame) -> "Axes":
         f"{name}\n{share:.0%}".replace("%", " % of MACs") for name, share in (mean.macs / mean.macs.iloc[0]).items()
     ]
     ax.set_yticks(range(len(mean)), names)
-    ax.axvline(mean[states[-1]].iloc[0], color="0.4", linestyle=":", linewidth=1)
+    if not trained:
+        ax.axvline(mean[states[-1]].iloc[0], color="0.4", linestyle=":", linewidth=1)
     ax.invert_yaxis()
     ax.set_xlim(0, 1.12)
     ax.set_xlabel("accuracy")
