@@ -12,10 +12,10 @@ from tqdm.auto import tqdm
 
 from ..activations import evaluation
 from ..models._normalize import Normalize
+from ._prepared import Model as Model
+from ._prepared import prepared
 
 Compat = Literal["lu2022"] | None
-Model = Callable[[Tensor], Tensor]
-"""Images `[N, ...]` to logits `[N, C]`."""
 
 
 def by_batch(
@@ -54,15 +54,15 @@ def by_batch(
     if compat not in (None, "lu2022"):
         raise ValueError(f"compat must be None or 'lu2022'; got {compat!r}")
     home, done = next(model.parameters(), images).device, []
-    with torch.enable_grad(), evaluation(model), _normalised(model, compat) as normalize:
+    with torch.enable_grad(), evaluation(model), _normalised(model, compat) as normalize, prepared(model) as run:
         batches = list(zip(images.split(batch_size), labels.split(batch_size), strict=True))
         for x, y in tqdm(batches, title, leave=False, unit="batch", disable=not progress or None):
             x, y = x.detach().to(home), y.to(home)
             if normalize is None:
-                found = attack(model, x, y)
+                found = attack(run, x, y)
             else:
                 z = normalize(x)
-                moved = attack(model, z, y)
+                moved = attack(run, z, y)
                 found = torch.where(moved == z, x, moved * normalize.std + normalize.mean)  # no rounding elsewhere
             done.append(found.detach().clamp(0, 1).to(images))
     return torch.cat(done)

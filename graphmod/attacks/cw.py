@@ -6,6 +6,8 @@ from torch import Tensor, nn
 from ._inputs import Compat, Model, by_batch
 
 ENOUGH = 1e9  # a factor c as large as that was never enough: there is no upper end yet
+PATIENCE = 3  # tenths of the steps without a fall of the loss
+DOUBT = 0.6  # the way back is rarely longer than this share of what the present pull promises
 
 
 def cw(
@@ -26,8 +28,9 @@ def cw(
 
         minimise ‖x' − x‖₂² + c max(Z_y(x') − max_{i≠y} Z_i(x') + κ, 0),  x' = (tanh w + 1) / 2
 
-    by Adam over w; c is searched for each image by bisection, tenfold until it is once enough. An image whose loss no
-    longer falls leaves the batch until the next c.
+    by Adam over w; c is searched for each image by bisection, tenfold until it is once enough. Adam shoots past the
+    boundary and comes back; an image too far behind it to be back nearer in the steps that are left, or whose loss has
+    not fallen for three tenths of the steps, leaves the batch until the next c.
 
     Args:
         model: A classifier of images in [0, 1] that returns logits Z; it is left as it was.
@@ -89,32 +92,36 @@ def _nearest(
     model: Model, x: Tensor, y: Tensor, c: Tensor, confidence: float, steps: int, lr: float
 ) -> tuple[Tensor, Tensor]:
     """The nearest images that fool the network with one c each, and their squared distance; infinite if none does."""
-    best, nearest = x.clone(), torch.full_like(c, torch.inf)
-    lowest, before, last = (torch.full_like(c, torch.inf) for _ in range(3))
-    idle, rows = torch.zeros_like(y), torch.arange(len(x), device=x.device)
+    best, nearest, rows = x.clone(), torch.full_like(c, torch.inf), torch.arange(len(x), device=x.device)
+    last, idle, true = nearest.clone(), torch.zeros_like(y), y[:, None]
     w = torch.atanh((2 * x - 1) * (1 - 1e-6))
     mean, square = torch.zeros_like(w), torch.zeros_like(w)
     for step in range(1, steps + 1):
-        w = w.requires_grad_()
+        w = w.detach().requires_grad_()
         image = (w.tanh() + 1) / 2
-        logits, true = model(image), y[rows, None]
+        logits = model(image)
         gap = logits.gather(1, true).squeeze(1) - logits.scatter(1, true, -torch.inf).amax(1)
-        distance = (image - x[rows]).flatten(1).square().sum(1)
-        loss = distance + c[rows] * (gap + confidence).clamp(min=0)
+        distance = (image - x).flatten(1).square().sum(1)
+        loss = distance + c * (gap + confidence).clamp(min=0)
         (slope,) = torch.autograd.grad(loss.sum(), w)
-        w, image, gap, distance, loss = (one.detach() for one in (w, image, gap, distance, loss))
+        image, gap, distance, loss = (one.detach() for one in (image, gap, distance, loss))
         better = (gap < 0) & (gap <= -confidence) & (distance < nearest[rows])
-        nearest[rows[better]], best[rows[better]] = distance[better], image[better]
+        nearest[rows] = distance.where(better, nearest[rows])
+        best[rows] = image.where(better[:, None, None, None], best[rows])
 
-        mean, square = 0.9 * mean + 0.1 * slope, 0.999 * square + 0.001 * slope**2
-        w = w - lr * (mean / (1 - 0.9**step)) / ((square / (1 - 0.999**step)).sqrt() + 1e-8)
-        lowest[rows] = torch.minimum(lowest[rows], loss)
+        mean.lerp_(slope, 0.1)
+        square.mul_(0.999).addcmul_(slope, slope, value=0.001)
+        size = (square / (1 - 0.999**step)).sqrt_().add_(1e-8)
+        w = torch.addcdiv(w.detach(), mean, size, value=-lr / (1 - 0.9**step))
         if step % max(steps // 10, 1) == 0:
-            falls = (loss < 0.9999 * last[rows]) | (lowest[rows] < 0.9999 * before[rows])
-            idle[rows] = torch.where(falls, 0, idle[rows] + 1)
-            last[rows], before = loss, lowest.clone()
-            goes_on = idle[rows] < 3  # Adam shoots past the boundary, and comes back
-            w, mean, square, rows = w[goes_on], mean[goes_on], square[goes_on], rows[goes_on]
-            if not len(rows):
+            idle, last = torch.where(loss < 0.9999 * last, 0, idle + 1), loss
+            pull = lr * (slope.square() / size).flatten(1).sum(1) / loss  # by which a step shrinks the loss, as a share
+            back = DOUBT * (steps - step) * (steps / step) ** 0.5 * pull  # as the mean of the squares fades, it grows
+            lost = (gap < 0) & (gap <= -confidence) & ((distance / nearest[rows]).log() > back)
+            goes_on = (idle < PATIENCE) & ~lost
+            if not goes_on.any():
                 break
+            x, c, true, w, mean, square, last, idle, rows = (
+                one[goes_on] for one in (x, c, true, w, mean, square, last, idle, rows)
+            )
     return best, nearest

@@ -6,8 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from ._inputs import Compat, Model, by_batch, generators
-
-CHUNK = 128  # images in one forward pass: the fastest on a CPU for 32 x 32 images
+from ._prepared import at_a_time
 
 
 def one_pixel(
@@ -150,9 +149,9 @@ def _judged(model: Model, x: Tensor, y: Tensor, rows: Tensor, people: Tensor) ->
     """The probability of the true class of each candidate `[N, P]`, and whether it fools the network."""
     number = people.shape[1]
     which, flat = rows.repeat_interleave(number), people.flatten(0, 1)
-    scores, wins = [], []
+    scores, wins, step = [], [], at_a_time(x)
     with torch.no_grad():
-        for i, candidates in zip(which.split(CHUNK), flat.split(CHUNK), strict=True):
+        for i, candidates in zip(which.split(step), flat.split(step), strict=True):
             logits = model(_changed(x[i], candidates))
             scores.append(logits.softmax(1).gather(1, y[i, None]).squeeze(1))
             wins.append(logits.argmax(1) != y[i])

@@ -1,0 +1,142 @@
+"""A model made ready for many passes over images of one shape: the same logits but for rounding, sooner."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_weights
+
+Model = Callable[[Tensor], Tensor]
+"""Images `[N, ...]` to logits `[N, C]`."""
+
+CLOSE = {torch.float32: 1e-4, torch.float64: 1e-10}  # how far logits may be off, as a share of the largest
+ON_CARD = 1e-2  # a card may round the factors of its products to TF32
+
+
+@contextmanager
+def prepared(model: nn.Module) -> Iterator[Model]:
+    """Yields the logits of a model as a function of images, for a while; from the second call on it has less to do.
+
+    Each batch norm is folded into the convolution before it, and on a CPU the channels of a pixel lie side by side. The
+    model itself still runs, with its own code and hooks; only `forward` of these layers is another meanwhile. All this
+    is tried on two images, and where a model does not bear it, it runs as it is.
+
+    Args:
+        model: A classifier in evaluation mode.
+    """
+    with ExitStack() as undo:
+        calls, layout = 0, torch.contiguous_format
+
+        def run(x: Tensor) -> Tensor:
+            nonlocal calls, layout
+            calls += 1
+            if calls == 2:  # an attack of one pass would pay for nothing
+                layout = _prepare(model, x[:2].detach(), undo)
+            logits: Tensor = model(x.contiguous(memory_format=layout))
+            return logits
+
+        yield run
+
+
+def rough(model: Model, x: Tensor) -> Model | None:
+    """Returns a function that gives logits to two digits, in half the time; None where the CPU or the model does not.
+
+    Args:
+        model: Gives logits.
+        x: A few images, on which it is tried.
+    """
+    quick = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    if x.device.type != "cpu" or x.dtype != torch.float32 or not quick:
+        return None
+
+    def run(x: Tensor) -> Tensor:
+        with torch.autocast("cpu", torch.bfloat16):
+            return model(x).float()
+
+    with torch.no_grad():
+        expected = [model(x) for _ in range(2)]  # after the first it may be prepared, which is to be done exactly
+        return run if _close(run, x, expected[1], 0.1) else None
+
+
+def at_a_time(x: Tensor) -> int:
+    """Returns how many images like these go into one pass: as many as a CPU's cache holds, or as fill a card."""
+    return 64 if x.device.type == "cpu" else max(128, 2**22 // x[0].numel())
+
+
+def _prepare(model: nn.Module, x: Tensor, undo: ExitStack) -> torch.memory_format:
+    """Folds what can be folded until `undo` is closed, and returns the layout in which images are to come."""
+    layers = list(model.modules())
+    own = any(one._compiled_call_impl or hasattr(one, "_orig_mod") or type(one) is nn.DataParallel for one in layers)
+    if own or x.dtype not in CLOSE or not any(type(one) is nn.Conv2d for one in layers):
+        return torch.contiguous_format
+    layouts, close = [torch.contiguous_format], CLOSE[x.dtype]
+    if x.device.type != "cpu":
+        close = ON_CARD
+    elif x.dtype == torch.float32:
+        layouts.insert(0, torch.channels_last)
+    with torch.no_grad(), ExitStack() as trial:
+        try:
+            expected = model(x)
+            for convolution, norm in _pairs(model, x):
+                _fold(convolution, norm, trial)
+        except Exception:  # the attack's own call will tell
+            return torch.contiguous_format
+        for layout in layouts:
+            if _close(model, x.contiguous(memory_format=layout), expected, close):
+                undo.push(trial.pop_all())
+                return layout
+    return torch.contiguous_format
+
+
+def _close(model: Model, x: Tensor, expected: Tensor, share: float) -> bool:
+    """Whether a model gives these logits, to within a share of the largest."""
+    try:
+        return bool(((model(x) - expected).abs() <= share * expected.abs().amax()).all())
+    except Exception:  # it does not run so: `view` of channels that lie side by side, or two dtypes in one product
+        return False
+
+
+def _pairs(model: nn.Module, x: Tensor) -> list[tuple[nn.Conv2d, nn.BatchNorm2d]]:
+    """Convolutions whose output goes as it is into a batch norm with statistics; both run once, and have no hooks."""
+    made: dict[int, tuple[nn.Conv2d, Tensor, int]] = {}
+    found: list[tuple[nn.Conv2d, nn.BatchNorm2d]] = []
+    runs: Counter[nn.Module] = Counter()
+
+    def after(layer: Any, _inputs: Any, output: Tensor) -> None:
+        runs[layer] += 1
+        made[id(output)] = layer, output, output._version  # which is held, so that no other gets its id
+
+    def before(layer: Any, inputs: Any) -> None:
+        runs[layer] += 1
+        convolution, _, version = made.get(id(inputs[0]), (None, None, -1))
+        if convolution is not None and inputs[0]._version == version:
+            found.append((convolution, layer))
+
+    with ExitStack() as hooks:
+        for layer in model.modules():
+            theirs = "forward" in vars(layer) or any(v for name, v in vars(layer).items() if name.endswith("_hooks"))
+            if type(layer) is nn.Conv2d and not theirs:
+                hooks.callback(layer.register_forward_hook(after).remove)
+            if type(layer) is nn.BatchNorm2d and layer.running_mean is not None and not theirs:
+                hooks.callback(layer.register_forward_pre_hook(before).remove)
+        model(x)
+    uses = Counter(convolution for convolution, _ in found)
+    return [pair for pair in found if uses[pair[0]] == runs[pair[0]] == runs[pair[1]] == 1]
+
+
+def _fold(convolution: nn.Conv2d, norm: nn.BatchNorm2d, undo: ExitStack) -> None:
+    """Lets a convolution do the work of the batch norm behind it, with weights of its own, until `undo` is closed."""
+    kept: Any = norm  # its statistics are there
+    weight, bias = fuse_conv_bn_weights(
+        convolution.weight, convolution.bias, kept.running_mean, kept.running_var, norm.eps, norm.weight, norm.bias
+    )
+    for layer, forward in (
+        (convolution, partial(convolution._conv_forward, weight=weight.detach(), bias=bias.detach())),
+        (norm, nn.Identity().forward),
+    ):
+        layer.forward = forward  # type: ignore[method-assign]
+        undo.callback(vars(layer).pop, "forward")
