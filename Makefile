@@ -2,7 +2,7 @@
 # make test    the whole suite
 # make lint    what pre-commit runs
 # make docs    the pages of docs/, with every example run, into build/docs
-# make bench   neighbour search, large graphs, Leiden, modularity and attacks beside their peers
+# make bench   neighbour search, large graphs, Leiden, modularity and attacks beside their peers; training
 # make scatter torch-scatter's kernels, built from source (some minutes)
 
 PYTHON ?= python3
@@ -35,6 +35,7 @@ bench: $(VENV)/.installed
 	$(BIN)/python benchmarks/neighbors.py
 	$(BIN)/python benchmarks/communities.py
 	$(BIN)/python benchmarks/scale.py
+	$(BIN)/python benchmarks/training.py
 	$(BIN)/python -m pip install --no-deps torchattacks 'advertorch==0.2.3'
 	$(BIN)/python benchmarks/attacks.py
 

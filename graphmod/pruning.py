@@ -122,7 +122,8 @@ def plan_removal(
             such a share of what it needed.
         criterion: A file of `graphmod/criteria`, or a function like those. The default asks, greedily, without which
             layer each sample stays nearest to where the whole network puts others of its class; of the criteria of
-            modularity it keeps the most accuracy, see docs/studies.md.
+            modularity it keeps the most accuracy. Where many layers go and training follows, `plateau_by_stage` ends
+            higher, see docs/studies.md.
         layers: Those that may go; all that can if None.
         at: The layer whose modularity counts; the last of `layer_names(model)` if None.
         k: Neighbours of each sample.

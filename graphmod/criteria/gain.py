@@ -1,4 +1,4 @@
-"""The published reading: the gain of modularity across a layer."""
+"""The published reading, taken anew after each removal: the gain of modularity across a layer."""
 
 from ._state import State
 
@@ -17,6 +17,6 @@ def gain(state: State) -> dict[str, float]:
     Reference:
         Lu et al., "Understanding the Dynamics of DNNs Using Graph Modularity", ECCV 2022, section 4.4: layers of
         plateau and degradation are redundant. Taken literally it removes the early layers that degrade first; see
-        docs/studies.md for what that does.
+        docs/studies.md for what that does, and `plateau` for the curve read once.
     """
     return state.gains()
