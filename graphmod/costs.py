@@ -6,6 +6,7 @@ from statistics import median
 
 import torch
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from .activations import evaluation, first_tensor
@@ -48,8 +49,8 @@ def cost(model: nn.Module, sample: Tensor) -> dict[str, int]:
     fast = torch.backends.mha.get_fastpath_enabled()
     counter = FlopCounterMode(display=False)
     try:
-        torch.backends.mha.set_fastpath_enabled(False)  # its fused kernel is not counted
-        with torch.no_grad(), evaluation(model), counter:
+        torch.backends.mha.set_fastpath_enabled(False)  # fused kernels are not counted by every version of torch
+        with torch.no_grad(), evaluation(model), sdpa_kernel(SDPBackend.MATH), counter:
             model(sample.to(_home(model, sample)))
     finally:
         torch.backends.mha.set_fastpath_enabled(fast)
