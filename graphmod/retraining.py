@@ -89,15 +89,12 @@ def prune_and_train(
     held = draw(data[1], num_samples, seed=seed)[0]
     rest = others(held, len(data[1]))
     chosen, left = (data[0][held], data[1][held]), (data[0][rest], data[1][rest])
-    options |= {"held_out": chosen, "test_images": test[0], "test_labels": test[1], "seed": seed}
-    options["batch_size"] = batch_size
+    judged = {"held_out": chosen, "test_images": test[0], "test_labels": test[1]}
+    options |= {"batch_size": batch_size, "seed": seed, **judged}
     whole, parts = drop_layers(model, [], data[0][:1]), []
     if first_epochs:
         parts.append(train_alike({"whole, before": whole}, *left, epochs=first_epochs, **options))
-    plans = {
-        name: plan_removal(whole, *chosen, max_macs=max_macs, criterion=name, seed=seed, progress=False)
-        for name in criteria
-    }
+    plans = {name: plan_removal(whole, *chosen, max_macs=max_macs, criterion=name, seed=seed) for name in criteria}
     if layout:
         plans["layout " + "-".join(map(str, layout))] = pd.DataFrame({"layer": beyond_layout(whole, layout)})
     plans = {"whole": pd.DataFrame({"layer": []}), **plans}

@@ -152,7 +152,7 @@ def train(
 
     images, labels = sets.pop("train")
     step = step_of(model, taught, teacher_weight=share, temperature=temperature, precision=precision)
-    replay, whole = None, 500 if home.type == "cpu" else 5000  # a GPU is not full with fewer images
+    replay, at_once = None, 500 if home.type == "cpu" else 5000  # a GPU is not full with fewer images
     for epoch in range(len(history) + 1, epochs + 1):
         generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
         steps = torch.randperm(len(images), generator=generator).to(home).split(batch_size)
@@ -181,7 +181,7 @@ def train(
         }
         if not math.isfinite(row["loss"]):
             raise ValueError(f"the loss is {row['loss']} after epoch {epoch}; lower lr")
-        row |= {f"{name}_accuracy": accuracy(model, *pair, batch_size=whole) for name, pair in sets.items()}
+        row |= {f"{name}_accuracy": accuracy(model, *pair, batch_size=at_once) for name, pair in sets.items()}
         history.append(row)
         if checkpoint is not None:
             state = {
