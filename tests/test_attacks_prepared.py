@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from graphmod.adversarial import predictions, recognized
-from graphmod.attacks._prepared import at_a_time, prepared, rough
+from graphmod.attacks._prepared import MANY, at_a_time, prepared, rough
 from graphmod.attacks.cw import cw
 from graphmod.attacks.local_search import local_search
 from graphmod.datasets import load
@@ -91,6 +91,15 @@ def test_a_prepared_model_is_the_same(kind: Callable[[], nn.Module], folds: bool
     assert not any("forward" in vars(one) or one._forward_pre_hooks for one in model.modules())
     assert len(model.conv._forward_hooks) == (kind is hooked)
     assert torch.equal(model(x), before)
+
+
+def test_many_images_are_worth_it_in_one_pass() -> None:
+    model, x = Small().eval(), images(MANY)
+    before = model(x)
+    for number in (MANY - 1, MANY):
+        with prepared(model) as run:
+            torch.testing.assert_close(run(x[:number]), before[:number])
+            assert ("forward" in vars(model.conv)) == (number == MANY)
 
 
 def test_a_prepared_model_is_as_it_was_after_an_error() -> None:

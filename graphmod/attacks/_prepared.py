@@ -14,29 +14,31 @@ Model = Callable[[Tensor], Tensor]
 """Images `[N, ...]` to logits `[N, C]`."""
 
 CLOSE = {torch.float32: 1e-4, torch.float64: 1e-10}  # how far logits may be off, as a share of the largest
+MANY = 32  # images whose passes forward and backward take longer than it takes to prepare a model, on a CPU
 ON_CARD = 1e-2  # a card may round the factors of its products to TF32
 
 
 @contextmanager
 def prepared(model: nn.Module) -> Iterator[Model]:
-    """Yields the logits of a model as a function of images, for a while; from the second call on it has less to do.
+    """Yields the logits of a model as a function of images, for a while, in which it has less to do.
 
     Each batch norm is folded into the convolution before it, and on a CPU the channels of a pixel lie side by side. The
     model itself still runs, with its own code and hooks; only `forward` of these layers is another meanwhile. All this
-    is tried on two images, and where a model does not bear it, it runs as it is.
+    is tried on two images, and where a model does not bear it, it runs as it is. It is done at the second call, or at
+    the first if that has `MANY` images of a CPU: an attack of one pass over few would pay for nothing.
 
     Args:
         model: A classifier in evaluation mode.
     """
     with ExitStack() as undo:
-        calls, layout = 0, torch.contiguous_format
+        calls, layout = 0, None
 
         def run(x: Tensor) -> Tensor:
             nonlocal calls, layout
             calls += 1
-            if calls == 2:  # an attack of one pass would pay for nothing
+            if layout is None and (calls > 1 or (x.device.type == "cpu" and len(x) >= MANY)):
                 layout = _prepare(model, x[:2].detach(), undo)
-            logits: Tensor = model(x.contiguous(memory_format=layout))
+            logits: Tensor = model(x if layout is None else x.contiguous(memory_format=layout))
             return logits
 
         yield run
