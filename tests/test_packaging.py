@@ -24,8 +24,8 @@ def test_the_wheel_holds_the_package_the_studies_and_the_data(tmp_path: Path) ->
     subprocess.run(pip, check=True, capture_output=True)
     (wheel,) = tmp_path.glob("*.whl")
     inside = set(zipfile.ZipFile(wheel).namelist())
-    files = [path for name in ("graphmod", "analyses") for path in (ROOT / name).rglob("*.py")]
-    expected = {str(path.relative_to(ROOT)) for path in files} | {"graphmod/py.typed"}
+    files = [path for name in ("graphmod", "analyses") for path in (source / name).rglob("*.*")]
+    expected = {str(path.relative_to(source)) for path in files}
     expected |= {"graphmod/data/digits.safetensors", "graphmod/data/reference/lu2022-curves.csv"}
     assert inside >= expected
     assert not [name for name in inside if name.startswith(("tests/", "data/"))]
