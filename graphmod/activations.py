@@ -322,12 +322,14 @@ def num_bytes(size: int | str) -> int:
 def evaluation(model: nn.Module) -> Iterator[None]:
     """Puts a model into evaluation mode for a while; afterwards every module has its own mode again."""
     modes = {module: module.training for module in model.modules()}
-    model.eval()
+    if any(modes.values()):
+        model.eval()
     try:
         yield
     finally:
         for module, training in modes.items():
-            module.training = training
+            if module.training != training:
+                module.training = training
 
 
 @contextmanager
