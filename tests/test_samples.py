@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.utils.data import DataLoader, TensorDataset
 
-from graphmod.samples import collect, draw, others
+from graphmod.samples import collect, draw, interleaved, others
 
 
 @pytest.mark.parametrize("num_samples", [None, 7])
@@ -70,8 +70,31 @@ def test_stratified_draws_are_disjoint_and_give_every_class_its_share(
     assert len(rows.unique()) == repeats * num_samples
     for subset in draws:
         share = labels[subset].bincount(minlength=len(sizes)) - num_samples * torch.tensor(sizes) / len(labels)
-        assert share.abs().max() <= 2
+        assert share.abs().max() < 2
     assert all(torch.equal(a, b) for a, b in zip(draws, draw(labels, num_samples, repeats, seed=seed), strict=True))
+
+
+@pytest.mark.parametrize(
+    "sizes", [[10_000] + [10] * 99, [2000] + [2] * 99, [1000 // (i + 1) for i in range(100)], [7] * 30 + [300, 5], [9]]
+)
+def test_every_beginning_of_the_order_holds_each_class_in_its_share(sizes: list[int]) -> None:
+    labels = torch.arange(len(sizes)).repeat_interleave(torch.tensor(sizes))
+    for seed in range(3):
+        order = interleaved(labels, seed)
+        assert torch.equal(order.sort().values, torch.arange(len(labels)))
+        number, seen = torch.arange(1, len(labels) + 1), labels[order]
+        for label, size in enumerate(sizes):
+            assert ((seen == label).cumsum(0) - number * size / len(labels)).abs().max() < 1
+        few = min(500, len(labels))
+        assert torch.equal(interleaved(labels, seed, num_samples=few)[:few], order[:few])
+        assert torch.equal(interleaved(labels, seed, num_samples=few).sort().values, torch.arange(len(labels)))
+
+
+def test_rare_classes_come_in_a_random_order() -> None:
+    labels = torch.tensor([0] * 1000 + [*range(1, 100)])
+    first = [set(labels[draw(labels, 500, 2, seed=seed)[0]].tolist()) for seed in (0, 1)]
+    assert min(map(len, first)) > 40
+    assert first[0] != first[1]
 
 
 def test_balanced_classes_are_drawn_equally() -> None:
