@@ -112,15 +112,16 @@ def layer_activations(
     with (
         torch.no_grad(),
         evaluation(model),
+        _plain_attention(),
         torch.compiler.set_stance("force_eager"),
         _hooks(model, passes.start, hooks),
     ):
         source, shown = batches(samples, batch_size), not progress or None  # None: on a terminal only
         for x, _ in tqdm(source, f"{title} forward".strip(), total, leave=False, unit="batch", disable=shown):
             runs.clear()
+            passes.begin(isinstance(samples, Tensor))  # whose batches are of one shape
             with suppress(_EnoughError):
                 forward(model, x)
-            passes.short = isinstance(samples, Tensor)  # whose batches are of one shape
             seen.append(runs.copy())
             done += len(x)
     _check_runs(model, layers, calls, seen)
@@ -229,16 +230,22 @@ class _EnoughError(BaseException):
 
 
 class _Passes:
-    """Ends forward passes, once `short`, at the first module that had not yet run when all that is wanted was there."""
+    """Ends forward passes but the first at the module that came next there, once all is there that was wanted."""
 
     def __init__(self) -> None:
-        self.short = False
+        self._short = False
+        self._wanted = self._seen = 0
         self._started: set[str] = set()
         self._end: str | None = None
 
+    def begin(self, alike: bool) -> None:
+        """A pass begins; whether its batch is like the first one."""
+        self._short = alike and self._wanted > 0
+        self._seen = 0
+
     def start(self, name: str) -> Callable[[nn.Module, Any], None]:
         def hook(_module: nn.Module, _inputs: Any) -> None:
-            if self.short and name == self._end:
+            if self._short and name == self._end and self._seen >= self._wanted:
                 raise _EnoughError
             if name not in self._started:
                 self._started.add(name)
@@ -248,8 +255,9 @@ class _Passes:
 
     def go_on(self) -> None:
         """Something that is wanted has run."""
-        if not self.short:
-            self._end = None
+        self._seen += 1
+        if not self._short:
+            self._wanted, self._end = self._seen, None
 
 
 def _room(name: str, row: Tensor, num_rows: int, device: torch.device | str | None, limit: int | None) -> Tensor:
@@ -330,6 +338,17 @@ def evaluation(model: nn.Module) -> Iterator[None]:
         for module, training in modes.items():
             if module.training != training:
                 module.training = training
+
+
+@contextmanager
+def _plain_attention() -> Iterator[None]:
+    """Keeps torch's encoder from packing tokens into nested tensors, which hooks cannot read, for a while."""
+    fast = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast)
 
 
 @contextmanager

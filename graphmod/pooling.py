@@ -21,7 +21,7 @@ def pool_rows(x: Tensor, how: Pool = "flatten", mask: Tensor | None = None) -> T
 
             - `"flatten"`: everything in one row;
             - `"mean"`: the mean over the tokens, or over the pixels of each channel;
-            - `"cls"`: the first token; `"last"`: the last one. What is not of tokens is flattened.
+            - `"cls"`: the first token that is there; `"last"`: the last one. What is not of tokens is flattened.
         mask: Which tokens are there and not padding, bool or 0 and 1, `[B, T]`; all of them if None.
 
     Returns:
@@ -39,14 +39,20 @@ def pool_rows(x: Tensor, how: Pool = "flatten", mask: Tensor | None = None) -> T
     if callable(how):
         x = how(x)
     elif x.dim() == 3 and how != "flatten":
-        there = torch.ones(x.shape[:2], device=x.device) if mask is None or mask.shape != x.shape[:2] else mask
-        there = there.to(x.device, x.dtype)
-        if how == "mean":
-            x = torch.einsum("btd,bt->bd", x, there) / there.sum(1, keepdim=True).clamp(min=1)
+        if mask is not None and mask.shape != x.shape[:2]:
+            mask = None
+        there = torch.ones(x.shape[:2]) if mask is None else mask
+        there = there.to(x.device, torch.bool)
+        rows, ahead = torch.arange(len(x), device=x.device), there.to(torch.uint8)
+        if how == "mean":  # padding may hold anything, NaN too, and a sum of halves may be beyond their range
+            kept = x if mask is None else x.masked_fill(~there[..., None], 0)
+            mean = kept.sum(1, dtype=torch.promote_types(x.dtype, torch.float32))
+            mean = mean / there.sum(1, keepdim=True).clamp(min=1)
+            x = mean.to(x.dtype) if x.is_floating_point() else mean
         elif how == "cls":
-            x = x[:, 0]
-        else:  # the last that is there, wherever the padding is
-            x = x[torch.arange(len(x), device=x.device), x.shape[1] - 1 - there.flip(1).argmax(1)]
+            x = x[rows, ahead.argmax(1)]
+        else:
+            x = x[rows, x.shape[1] - 1 - ahead.flip(1).argmax(1)]
     elif x.dim() > 3 and how == "mean":
         x = x.flatten(2).mean(2)
     return x.reshape(len(x), -1) if x.dim() else x

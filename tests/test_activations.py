@@ -219,6 +219,23 @@ def test_runs_that_depend_on_the_values_are_still_noticed(values: tuple[float, f
         layer_activations(Hasty(), x, "layer", batch_size=5)
 
 
+class Detour(nn.Module):
+    """Runs a layer before its head for large values, and after it for all."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.adapter, self.head = nn.Linear(4, 4), nn.Linear(4, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.adapter(self.head(self.adapter(x) if x.max() > 1 else x))
+
+
+def test_a_pass_that_takes_another_way_ends_no_sooner() -> None:
+    model, x = Detour(), torch.tensor([1.0, 2.0]).repeat_interleave(4)[:, None].expand(8, 4)
+    found = layer_activations(model, x, "head", batch_size=4)["head"]
+    assert torch.equal(found, layer_activations(model, x.split(4), "head")["head"])
+
+
 def test_compiled_parts_may_stand_anywhere_else() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

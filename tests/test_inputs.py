@@ -349,8 +349,41 @@ def test_padding_does_not_count() -> None:
     assert torch.equal(pool_rows(x, "last", right), x[:, 1])
     assert torch.equal(pool_rows(x, "last", torch.ones(2, 9)), x[:, 3])  # a mask of something else
     assert torch.equal(pool_rows(x[:, 0], "mean"), x[:, 0])
+    assert torch.equal(pool_rows(x, "cls", left), x[:, 2])
     with pytest.raises(ValueError, match="pool must be one of flatten, mean, cls, last, or a function; got 'max'"):
         layer_activations(Shared(), images(), pool="max")
+
+
+def test_padding_may_hold_anything_and_halves_do_not_overflow() -> None:
+    x, mask = torch.rand(2, 4, 3), torch.tensor([[1, 1, 0, 0]] * 2)
+    x[:, 2:] = torch.nan
+    torch.testing.assert_close(pool_rows(x, "mean", mask), x[:, :2].mean(1))
+    large = torch.full((2, 1100, 4), 64.0, dtype=torch.float16)
+    assert torch.equal(pool_rows(large, "mean"), large[:, 0])
+
+
+class Padded(nn.Module):
+    """An encoder of torch that is told of padding."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
+        self.encoder = nn.TransformerEncoder(layer, 2)
+
+    def forward(self, src: Tensor, attention_mask: Tensor) -> Tensor:
+        return self.encoder(src, src_key_padding_mask=attention_mask == 0)
+
+
+def test_an_encoder_of_torch_packs_nothing_while_it_is_recorded() -> None:
+    given, model = (
+        {"src": torch.rand(3, 5, 8), "attention_mask": torch.tensor([[1] * n + [0] * (5 - n) for n in (5, 3, 2)])},
+        Padded(),
+    )
+    found = layer_activations(model, Named(given), "encoder.layers.*", pool="mean")
+    assert torch.backends.mha.get_fastpath_enabled()
+    for row, length in enumerate((5, 3, 2)):
+        alone = model.eval().encoder(given["src"][row : row + 1, :length]).mean(1)
+        torch.testing.assert_close(found["encoder.layers.1"][row : row + 1], alone, atol=1e-5, rtol=1e-5)
 
 
 def test_samples_that_do_not_fit() -> None:
