@@ -8,6 +8,7 @@ import hashlib
 import inspect
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -78,7 +79,7 @@ class Finished:
         try:
             if self._folder is not None:
                 _feed(self._digest, depends)
-        except _UnknownError:
+        except (_UnknownError, TypeError, RuntimeError):  # a set without an order, a sparse tensor, a circle
             self._folder = None
 
     def file(self, name: str) -> Path | None:
@@ -150,12 +151,16 @@ def _feed(digest: "hashlib.blake2b", value: Any) -> None:
 
 
 def _feed_source(digest: "hashlib.blake2b", what: Any) -> None:
-    """The name of a function or class, and its text unless a version of torch says what it is."""
+    """The name of a function or class, and the text of its module and those of its bases, on which it may lean.
+
+    Of torch and torchvision the version says what they are.
+    """
     digest.update(f"{what.__module__}.{what.__qualname__} {torch.__version__}".encode())
     if "<lambda>" in what.__qualname__:
         raise _UnknownError
-    if not inspect.isbuiltin(what) and not what.__module__.startswith(("torch.", "torchvision.", "builtins")):
-        try:
-            digest.update(inspect.getsource(what).encode())
-        except (OSError, TypeError) as error:
-            raise _UnknownError from error
+    for one in inspect.getmro(what) if isinstance(what, type) else [what]:
+        if not inspect.isbuiltin(one) and one.__module__.split(".")[0] not in ("torch", "torchvision", "builtins"):
+            try:
+                digest.update(inspect.getsource(sys.modules[one.__module__]).encode())
+            except (OSError, TypeError, KeyError) as error:
+                raise _UnknownError from error

@@ -6,6 +6,7 @@ modularity_curve = summarize ∘ measure ∘ dynamic_graph, over repeats
 import inspect
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from importlib import resources
 from pathlib import Path
@@ -21,7 +22,7 @@ from tqdm.auto import tqdm
 from ._finished import Finished
 from .activations import each_layer, layer_sizes
 from .distributed import agreed, all_rows, own_rows
-from .graphs._dynamic import DynamicGraph
+from .graphs._dynamic import SAVED, DynamicGraph
 from .graphs._topk import check_k, is_plain, kind
 from .graphs.knn import knn_graph
 from .inputs import num_copies
@@ -103,8 +104,9 @@ def dynamic_graph(
         features = all_rows(next(activations)[1], len(x))
         graphs[name] = graph(features, k, y=y.to(features.device), layer=name, **graph_options)
         del features  # before the next layers run
-        if "x" not in graphs[name]:
-            work.keep(name, DynamicGraph({name: graphs[name]}).save)
+        if SAVED >= set(graphs[name].keys()) >= {"edge_index", "edge_weight"}:
+            with suppress(TypeError, ValueError):  # a graph of another kind is made again
+                work.keep(name, DynamicGraph({name: graphs[name]}).save)
     return DynamicGraph(graphs)
 
 
@@ -159,7 +161,7 @@ def from_activations(
 
 
 def measure(
-    graphs: DynamicGraph | Sequence[DynamicGraph], metrics: Metric | Sequence[Metric] = modularity_terms
+    graphs: DynamicGraph | Iterable[DynamicGraph], metrics: Metric | Iterable[Metric] = modularity_terms
 ) -> pd.DataFrame:
     """Measures every layer's graph.
 
@@ -181,7 +183,7 @@ def measure(
         ['modularity', 'overlap', 'expected', 'maximum', 'normalized']
     """
     repeats = graphs if isinstance(graphs, Iterable) and not isinstance(graphs, DynamicGraph) else [graphs]
-    functions = [metrics] if callable(metrics) or isinstance(metrics, str) else metrics
+    functions = [metrics] if callable(metrics) or isinstance(metrics, str) else list(metrics)
     rows = []
     for repeat, one in enumerate(repeats):
         if not isinstance(one, DynamicGraph):
@@ -204,7 +206,8 @@ def summarize(values: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         One row a layer: `layer`, `depth`, a column for each metric with its mean, then one `<metric>_std` each with the
-        sample standard deviation over the repeats (NaN for a single one), and `num_repeats`.
+        sample standard deviation over the repeats (NaN for a single one), and `num_repeats`. What is NaN in one repeat
+        is NaN here.
 
     Raises:
         ValueError: If it is no such table.
@@ -217,7 +220,8 @@ def summarize(values: pd.DataFrame) -> pd.DataFrame:
     if "metric" not in values:
         raise ValueError("the table has no column 'metric'; pass the one that measure returns")
     metrics = list(values.metric.unique())
-    spread = values.groupby(["layer", "depth", "metric"], sort=False).value.agg(["mean", "std"]).unstack()
+    groups = values.groupby(["layer", "depth", "metric"], sort=False).value
+    spread = pd.DataFrame({"mean": groups.mean(), "std": groups.std()}).mask(groups.count() < groups.size()).unstack()
     table = spread["mean"][metrics].join(spread["std"][metrics].add_suffix("_std"))
     table = table.reset_index().sort_values("depth", ignore_index=True)
     table["num_repeats"] = values.repeat.nunique()
@@ -330,7 +334,8 @@ def modularity_curve(
     """
     needed = num_samples * repeats if num_samples is not None and order == "file" else None
     x, y = collect_inputs(samples, labels, num_samples=needed)
-    draws = draw(y, num_samples or len(y) // repeats, repeats, order=order, seed=seed)
+    each = len(y) // max(repeats, 1) if num_samples is None else num_samples
+    draws = draw(y, each, repeats, order=order, seed=seed)
     graphs = [dynamic_graph(model, x[rows], y[rows], layers, k=k, **options) for rows in draws]
     return summarize(measure(graphs))
 

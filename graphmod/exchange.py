@@ -1,4 +1,4 @@
-"""The same graph in networkx and igraph, and back: nodes in order, weights and labels to the last digit."""
+"""The same graph in networkx and igraph, and back: nodes in order, float32 weights and labels to the last digit."""
 
 from typing import TYPE_CHECKING, Any
 

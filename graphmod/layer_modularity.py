@@ -20,7 +20,8 @@ class LayerModularity(Metric):
     """Q of the labels on the neighbour graph of all samples that were shown since the last reset.
 
     The graph is of all samples of an epoch, in every process, so they are kept: `N · D` numbers a layer. `max_samples`
-    bounds that.
+    bounds that. A sampler that repeats samples so that all processes have as many, as torch's `DistributedSampler` does
+    by default, adds copies, which raise Q.
 
     Args:
         layers: Names of the layers whose rows `update` is given by name; None if it is given the rows of one layer.
@@ -85,8 +86,8 @@ class LayerModularity(Metric):
             left = min(left, self.max_samples - sum(map(len, self.target)))
         if left > 0:
             for i, layer in enumerate(self.layers or [""]):
-                getattr(self, f"rows{i}").append(named[layer][:left].detach().flatten(1))
-            self.target.append(target[:left].detach())
+                getattr(self, f"rows{i}").append(named[layer][:left].detach().reshape(left, -1).clone())
+            self.target.append(target[:left].detach().clone())
 
     def compute(self) -> Tensor | dict[str, Tensor]:
         """Returns Q in [−1, 1], float64 `[]`; by layer where layers were named."""

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch_geometric.data import Data, Dataset
 from torch_geometric.transforms import BaseTransform
 
-from .graphs._dynamic import DynamicGraph
+from .graphs._dynamic import EDGES, DynamicGraph
 from .graphs.knn import knn_graph
 
 
@@ -17,9 +17,9 @@ class DynamicGraphDataset(Dataset):
     """The layers of a dynamic graph as a data set of torch_geometric: one `Data` a layer, in order.
 
     It works with `DataLoader`, with the transforms of torch_geometric, and with `NeighborLoader` and
-    `LinkNeighborLoader`, which torch_geometric offers where pyg-lib or torch-sparse is installed. Each `Data` has
-    `edge_index`, `edge_weight`, `y`, `layer` (its name), `depth` (from 1), and `x` if the graphs keep their features or
-    some are given. Layers of unlike width come in one batch only if x is given.
+    `LinkNeighborLoader`, which torch_geometric offers where pyg-lib or torch-sparse is installed. Each `Data` has the
+    edges of its graph with all that is known of them, `y`, `layer` (its name), `depth` (from 1), and `x` if the graphs
+    keep their features or some are given. Layers of unlike width come in one batch only if x is given.
 
     Args:
         graphs: A `DynamicGraph`, the file it was saved to, or the folder of `analyses.modularity_curve`.
@@ -56,13 +56,9 @@ class DynamicGraphDataset(Dataset):
         self._layers = []
         for depth, (name, graph) in enumerate(graphs.items(), start=1):
             features = graph.get("x") if x is None else x
-            own = {} if features is None else {"x": features}
-            self._layers.append(
-                Data(
-                    edge_index=graph.edge_index, edge_weight=graph.edge_weight, y=graph.y, num_nodes=graph.num_nodes,
-                    layer=name, depth=depth, **own,
-                )
-            )  # fmt: skip
+            own = {key: graph[key] for key in (*EDGES, "y", "compat") if key in graph}
+            own |= {} if features is None else {"x": features}
+            self._layers.append(Data(**own, num_nodes=graph.num_nodes, layer=name, depth=depth))
 
     def len(self) -> int:
         """The number of layers."""
@@ -95,11 +91,15 @@ class ModularityGraph(BaseTransform):
         self.k, self.graph, self.options = k, graph, options
 
     def forward(self, data: Data) -> Data:
-        """Returns the `Data` with other edges; all else stays."""
+        """Returns the `Data` with other edges, and without what belonged to those that it had; all else stays."""
         if data.x is None:
             raise ValueError("the graph is made of the features x, and the Data has none; set its x")
         found = self.graph(data.x.flatten(1), self.k, **self.options)
-        data.edge_index, data.edge_weight = found.edge_index, found.edge_weight
+        for name in {*data.edge_attrs(), "compat"} & set(data.keys()):
+            del data[name]
+        for name in (*EDGES, "compat"):
+            if name in found:
+                data[name] = found[name]
         return data
 
     def __repr__(self) -> str:

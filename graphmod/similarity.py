@@ -403,10 +403,10 @@ def compare_groups(
         if not len(between):
             continue
         low, median, high = np.quantile(between, [0.25, 0.5, 0.75]).tolist()
-        difference = np.sign(between[:, None] - inside)
         row = {"group": group, "other": other, "num_pairs": len(between), "low": low, "median": median, "high": high}
         gap = median - float(np.median(inside)) if len(inside) else math.nan
-        larger = float((difference.mean() + 1) / 2) if len(inside) else math.nan
+        below = [np.searchsorted(np.sort(inside), between, side).mean() for side in ("left", "right")]
+        larger = float(np.mean(below)) / len(inside) if len(inside) else math.nan
         rows.append(row | {"gap": gap, "larger": larger})
     return pd.DataFrame(rows, columns=["group", "other", "num_pairs", "low", "median", "high", "gap", "larger"])
 
@@ -428,8 +428,11 @@ def _grams(activations: Activations) -> tuple[list[str], Tensor, Tensor]:
         grams[name] = _gram(x.detach())
     if not grams:
         raise ValueError("expected at least one layer; got none")
-    own = torch.stack([gram.diagonal() for gram in grams.values()])
-    return list(grams), torch.stack([gram.flatten() for gram in grams.values()]), own
+    names, own = list(grams), torch.stack([gram.diagonal() for gram in grams.values()])
+    rows = own.new_empty(len(names), own.shape[1] ** 2)
+    for row, name in zip(rows, names, strict=True):  # each is let go as it is copied, so that none is held twice
+        row.copy_(grams.pop(name).flatten())
+    return names, rows, own
 
 
 def _gram(x: Tensor) -> Tensor:

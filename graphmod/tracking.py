@@ -91,7 +91,8 @@ class ModularityTracker:
             self._samples, self._labels = collect_inputs(samples, labels)
             self._layers = list(layer_sizes(model, self._samples, layers, pool=options.get("pool", "flatten")))
         check_k(k, len(self._samples))
-        self._model, self._every, self._k, self._metrics = model, every, k, metrics
+        self._model, self._every, self._k = model, every, k
+        self._metrics = [metrics] if callable(metrics) else list(metrics)
         self._path, self._writer, self._options = path, writer, options
         self.table = pd.DataFrame(columns=list(COLUMNS)).astype(COLUMNS)
         if path is not None and Path(path).exists():

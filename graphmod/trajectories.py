@@ -115,8 +115,8 @@ def community_events(found: Tensor, *, share: float = 0.2) -> pd.DataFrame:
         left, joined = before.bincount(minlength=size), after.bincount(minlength=size)
         pairs, flow = (before * size + after).unique(return_counts=True)
         source, target = pairs // size, pairs % size
-        parts = source[flow >= share * left[source].double()].bincount(minlength=size)
-        origins = target[flow >= share * joined[target].double()].bincount(minlength=size)
+        parts = source[flow >= share * left[source].double() - 1e-12].bincount(minlength=size)
+        origins = target[flow >= share * joined[target].double() - 1e-12].bincount(minlength=size)
         rows.append(
             {
                 "depth": depth,

@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 from scipy import interpolate, stats
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
+from torch_geometric.data import Data
 
 from graphmod import (
     DynamicGraph,
@@ -29,6 +30,7 @@ from graphmod import activations as activations_module
 from graphmod.curves import compare_curves, rank_correlation
 from graphmod.datasets import load
 from graphmod.graphs.mutual_knn import mutual_knn_graph
+from graphmod.metrics import find_metric
 from graphmod.models import build
 
 
@@ -288,6 +290,31 @@ def test_saving_keeps_who_chose_whom(separated, tmp_path: Path) -> None:
         del graphs[layer].edge_chosen
     graphs.save(tmp_path / "older.safetensors")  # a file of a graph that does not say
     assert all("edge_chosen" not in graph for graph in DynamicGraph.load(tmp_path / "older.safetensors").values())
+
+
+def test_what_is_saved_can_be_loaded(tmp_path: Path) -> None:
+    y, path = torch.tensor([0, 1, 0]), tmp_path / "graphs.safetensors"
+    pair = torch.tensor([[0, 1, 1, 2], [1, 0, 2, 1]])
+    plain = Data(edge_index=pair, num_nodes=3, y=y)
+    DynamicGraph({"a": plain, "b": plain}).save(path)
+    loaded = DynamicGraph.load(path)
+    assert list(loaded) == ["a", "b"]
+    assert float(modularity(loaded["b"])) == float(modularity(plain))
+    one_way = Data(edge_index=pair[:, ::2], num_nodes=3, y=y)
+    with pytest.raises(ValueError, match="graph of layer 'c' cannot be saved: edges must be sorted, each pair in both"):
+        DynamicGraph({"c": one_way}).save(path)
+    assert list(DynamicGraph.load(path)) == ["a", "b"]
+
+
+def test_a_repeat_without_a_value_is_seen() -> None:
+    values = pd.DataFrame({"repeat": [0, 1], "layer": "a", "depth": 1, "metric": "modularity", "value": [0.5, np.nan]})
+    assert summarize(values)[["modularity", "modularity_std"]].isna().all(axis=None)
+
+
+def test_metrics_may_come_one_by_one(separated) -> None:
+    graphs = dynamic_graph(*separated, "all", progress=False)
+    both = [find_metric(name) for name in ("modularity", "homophily")]
+    pd.testing.assert_frame_equal(measure(graphs, iter(both)), measure(graphs, both))
 
 
 def test_shuffled_labels_are_chance_and_the_same_in_every_layer(separated) -> None:

@@ -1,5 +1,7 @@
 """Finished work is found again by all that it depends on, and by nothing else."""
 
+import importlib
+import linecache
 import signal
 import subprocess
 import sys
@@ -69,6 +71,23 @@ def test_the_mode_and_the_copy_do_not_matter(tmp_path: Path) -> None:
         assert Finished({"b", "a"}).file("a") == Finished({"a", "b"}).file("a")
 
 
+def test_what_the_code_leans_on_matters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    text = "class Base:\n    factor = {}\nclass Net(Base):\n    pass\ndef helper():\n    return {}\ndef use():\n    return helper()\n"
+    keys = []
+    with finished_work(tmp_path / "work"):
+        for factor in (1, 2, 1):
+            (tmp_path / "leaned_on.py").write_text(text.format(factor, factor))
+            sys.modules.pop("leaned_on", None)
+            importlib.invalidate_caches()
+            linecache.clearcache()
+            leaned_on = importlib.import_module("leaned_on")
+            keys.append([Finished(one).file("a") for one in (leaned_on.Net, leaned_on.use)])
+    assert keys[0] == keys[2]
+    assert not set(keys[0]) & set(keys[1])
+
+
 def test_what_cannot_be_told_apart_has_no_file(tmp_path: Path) -> None:
     hooked, closure = linear(), 3
     hooked.register_forward_hook(lambda *_: None)
@@ -76,8 +95,13 @@ def test_what_cannot_be_told_apart_has_no_file(tmp_path: Path) -> None:
     def inner() -> int:
         return closure
 
+    circle: list[object] = []
+    circle.append(circle)
     with finished_work(tmp_path / "work"):
-        for unknown in (lambda: None, inner, hooked, nn.Sequential(hooked), object(), [object()]):
+        for unknown in (
+            lambda: None, inner, hooked, nn.Sequential(hooked), object(), [object()], {1, "a"}, circle,
+            torch.eye(3).to_sparse(),
+        ):  # fmt: skip
             assert Finished(unknown).file("a") is None
     assert Finished(1).file("a") is None
 

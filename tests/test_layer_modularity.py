@@ -32,6 +32,17 @@ def test_batches_equal_all_at_once(graph) -> None:
         metric.reset()
 
 
+def test_what_it_was_given_may_change_afterwards() -> None:
+    x, y = samples()
+    metric, given = LayerModularity(), x.clone()
+    metric.update(given, y)
+    given.zero_()
+    assert torch.equal(metric.compute(), modularity(knn_graph(x.flatten(1), y=y)))
+    metric.reset()
+    metric.update(x[:, 0, 0], y)  # one number a sample
+    assert torch.equal(metric.compute(), modularity(knn_graph(x[:, 0, :1], y=y)))
+
+
 def test_layers_by_name() -> None:
     x, y = samples()
     model = nn.Sequential(nn.Flatten(), nn.Linear(6, 4), nn.ReLU())

@@ -1,5 +1,6 @@
 """The graphs of the layers in torch_geometric's pipelines."""
 
+from copy import copy
 from pathlib import Path
 
 import pytest
@@ -10,8 +11,9 @@ from torch_geometric.loader import DataLoader, LinkNeighborLoader, NeighborLoade
 from torch_geometric.transforms import Compose, NormalizeFeatures, ToUndirected
 from torch_geometric.utils import to_networkx
 
-from graphmod import DynamicGraph, dynamic_graph, modularity
+from graphmod import DynamicGraph, dynamic_graph, knn_graph, modularity
 from graphmod.datasets import load
+from graphmod.metrics.label_overlap import label_overlap
 from graphmod.models import build
 from graphmod.pyg import DynamicGraphDataset, ModularityGraph
 
@@ -28,13 +30,30 @@ def test_a_layer_is_a_graph_with_all_it_had(graphs: DynamicGraph) -> None:
     assert dataset.num_classes == 10
     for depth, (one, (name, graph)) in enumerate(zip(dataset, graphs.items(), strict=True), start=1):
         assert (one.layer, one.depth) == (name, depth)
-        for key in ("edge_index", "edge_weight", "y", "x"):
+        assert float(label_overlap(one)) == float(label_overlap(graph))
+        for key in ("edge_index", "edge_weight", "edge_chosen", "y", "x"):
             assert torch.equal(one[key], graph[key])
         assert one.is_undirected()
         assert float(modularity(one)) == float(modularity(graph))
     assert len(dataset[2:5]) == 3
     with pytest.raises(ValueError, match=r"x must have a row for each of the 80 samples; got \[79, 2\]"):
         DynamicGraphDataset(graphs, x=torch.rand(79, 2))
+
+
+def test_the_published_rule_stays_with_its_graphs(graphs: DynamicGraph) -> None:
+    x, y = torch.randn(20, 3, generator=torch.Generator().manual_seed(0)), torch.arange(20) % 2
+    graph = knn_graph(x, 5, y=y, compat="lu2022")
+    assert float(modularity(DynamicGraphDataset(DynamicGraph({"a": graph}))[0])) == float(modularity(graph))
+
+
+def test_nothing_of_the_old_edges_stays(graphs: DynamicGraph) -> None:
+    data = Data(x=torch.rand(12, 3), y=torch.arange(12) % 2)
+    data = ModularityGraph(2, compat="lu2022")(data)
+    data.edge_attr = torch.rand(data.num_edges, 4)
+    new = ModularityGraph(5)(copy(data))
+    assert torch.equal(label_overlap(new), label_overlap(knn_graph(data.x, 5, y=data.y)))
+    assert "edge_attr" not in new
+    assert "compat" not in new
 
 
 def test_a_saved_study_opens(graphs: DynamicGraph, tmp_path: Path) -> None:

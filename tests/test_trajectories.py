@@ -79,6 +79,11 @@ def test_a_share_is_met_exactly() -> None:
     assert community_events(found, share=0.16).splits[1] == 0
 
 
+def test_a_share_that_rounds_up_is_met_too() -> None:
+    found = torch.tensor([[0] * 100, [1] * 93 + [2] * 7])
+    assert community_events(found, share=0.07).splits.tolist()[1:] == [1]
+
+
 def test_flows_count_every_sample_once_a_step() -> None:
     generator = torch.Generator().manual_seed(0)
     found = torch.randint(0, 4, (5, 80), generator=generator)

@@ -15,6 +15,8 @@ from .._files import atomic_file, existing_file, readable
 from ._build import make_graph
 
 EDGES = ("edge_index", "edge_weight", "edge_chosen")
+SAVED = {*EDGES, "y", "layer", "compat", "num_nodes"}
+"""What a graph has before and after it was saved."""
 
 
 class DynamicGraph(Mapping[str, Data]):
@@ -87,16 +89,25 @@ class DynamicGraph(Mapping[str, Data]):
     def save(self, path: str | Path) -> None:
         """Writes all graphs to one safetensors file; edges, weights and labels, not the features `x`.
 
+        Edges without weights are written with a weight of 1.
+
         Raises:
             OSError: If the file cannot be written; nothing half-written stays.
+            TypeError, ValueError: If edges are not as `knn_graph` makes them, such as directed ones.
         """
-        tensors = {"y": self.y}
-        for i, graph in enumerate(self.values()):
-            tensors |= {f"{i}.{name}": graph[name] for name in EDGES if name in graph}
-        names = [{"layer": layer, "compat": graph.get("compat")} for layer, graph in self.items()]
+        tensors, names = {"y": self.y}, []
+        for i, (layer, graph) in enumerate(self.items()):
+            edges = {name: graph[name].cpu() for name in EDGES if name in graph}
+            edges, compat = {"edge_weight": torch.ones(graph.num_edges), **edges}, graph.get("compat")
+            try:
+                make_graph(num_nodes=len(self.y), compat=compat, **edges)
+            except (TypeError, ValueError) as error:
+                raise type(error)(f"the graph of layer {layer!r} cannot be saved: {error}") from error
+            tensors |= {f"{i}.{name}": edge for name, edge in edges.items()}
+            names.append({"layer": layer, "compat": compat})
         with atomic_file(path) as temporary:
-            contiguous = {key: value.cpu().contiguous() for key, value in tensors.items()}
-            save_file(contiguous, temporary, metadata={"graphs": json.dumps(names)})
+            alone = {key: value.cpu().clone(memory_format=torch.contiguous_format) for key, value in tensors.items()}
+            save_file(alone, temporary, metadata={"graphs": json.dumps(names)})
 
     @classmethod
     def load(cls, path: str | Path) -> "DynamicGraph":

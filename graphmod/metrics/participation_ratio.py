@@ -37,5 +37,6 @@ def participation_ratio(graph: Data) -> Tensor:
 
 def _participation_ratio(x: Tensor, _: Tensor) -> Tensor:
     centred = torch.where((x == x[0]).all(), 0.0, x - x.mean(dim=0))
+    centred = centred / centred.abs().max()  # so that fourth powers stay in range; 0 / 0 is NaN, as it should be
     inner = centred @ centred.T if len(x) <= x.shape[1] else centred.T @ centred
     return inner.trace().square() / inner.square().sum()
