@@ -20,6 +20,7 @@ from torch_geometric.data import Data
 from tqdm.auto import tqdm
 
 from ._finished import Finished
+from ._names import nearest
 from .activations import each_layer, layer_sizes
 from .distributed import agreed, all_rows, own_rows
 from .graphs._dynamic import SAVED, DynamicGraph
@@ -53,7 +54,7 @@ def dynamic_graph(
     """Runs samples through a model and joins them, at each layer, to the samples that the layer puts near them.
 
     Args:
-        model: Any module, on any device; graphs are made where the activations are.
+        model: Any module, on any device; graphs are made where the activations are, for Apple's MPS on the CPU.
         samples: A tensor, tensors by name, a data set, a graph, or batches, see `graphmod.samples.batches`.
         labels: Integers `[N]`, at least two classes; those that come with the samples if None.
         layers: Names or patterns as in `layer_names`.
@@ -71,7 +72,7 @@ def dynamic_graph(
         One graph for each layer. A warning says if samples are copies of one another, or a class has too few for k.
 
     Raises:
-        TypeError: If labels are not integers, or a layer gives no tensor.
+        TypeError: If labels are not integers, a layer gives no tensor, or there is no such option.
         ValueError: If labels, layers or k do not fit, or a layer is constant or holds NaN or Inf.
 
     Example:
@@ -80,6 +81,7 @@ def dynamic_graph(
         >>> dynamic_graph(nn.Sequential(nn.Linear(4, 8), nn.ReLU()), x, x[:, 0].round().long(), "all")
         DynamicGraph(2 layers, 20 samples, 0 … 1)
     """
+    _check_options(dynamic_graph, graph, graph_options)
     x, y = collect_inputs(samples, labels)
     if copies := num_copies(x):
         warnings.warn(
@@ -90,11 +92,14 @@ def dynamic_graph(
     _check_classes(y, k)
     order = layer_sizes(model, x, layers, pool=pool)
     work, home = Finished("graph", model, x, y, pool, graph, k, graph_options), next(model.parameters(), x).device
+    if place := "cpu" if home.type == "mps" else None:  # which has no float64
+        home = torch.device(place)
     there = agreed({name: file for name in order if (file := work.done(name))})
     missing, own = [name for name in order if name not in there], own_rows(len(x))  # each process runs its samples
     activations = each_layer(
-        model, x[own], missing, max_memory=max_memory, batch_size=batch_size, pool=pool, title=title, progress=progress
-    )
+        model, x[own], missing, max_memory=max_memory, batch_size=batch_size, pool=pool, device=place, title=title,
+        progress=progress,
+    )  # fmt: skip
     graphs: dict[str, Data] = {}
     shown = not progress or None  # None: on a terminal only
     for name in tqdm(order, f"{title} graphs".strip(), leave=False, unit="layer", disable=shown):
@@ -332,6 +337,8 @@ def modularity_curve(
         Lu et al., "Understanding the Dynamics of DNNs Using Graph Modularity", ECCV 2022, section 3. Their protocol is
         `order="file", num_samples=500, repeats=5` on the test images.
     """
+    known = inspect.signature(dynamic_graph).parameters
+    _check_options(modularity_curve, options.get("graph", knn_graph), options.keys() - known.keys())
     needed = num_samples * repeats if num_samples is not None and order == "file" else None
     x, y = collect_inputs(samples, labels, num_samples=needed)
     each = len(y) // max(repeats, 1) if num_samples is None else num_samples
@@ -395,6 +402,16 @@ def _rows(value: Any, layer: str) -> Tensor:
     if not value.dim():
         raise ValueError(f"layer {layer!r} must have shape [N, ...]; got []")
     return value.flatten(1) if value.dim() > 1 else value[:, None]
+
+
+def _check_options(function: Callable[..., Any], graph: Callable[..., Data], options: Iterable[str]) -> None:
+    """Raises a `TypeError` if a graph does not take some options, of which it names those that the function takes."""
+    known = inspect.signature(graph).parameters
+    wrong = sorted(set(options) - set(known))
+    if wrong and not any(one.kind == one.VAR_KEYWORD for one in known.values()):
+        all_known = {**inspect.signature(dynamic_graph).parameters, **inspect.signature(function).parameters, **known}
+        names = [name for name, one in all_known.items() if one.kind != one.VAR_KEYWORD and name not in "xy"]
+        raise TypeError(f"there is no option {wrong[0]!r}; {nearest(wrong[0], names)}")
 
 
 def _check_classes(y: Tensor, k: int) -> None:

@@ -6,7 +6,7 @@ from typing import Any, Literal, TypeGuard
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, SequentialSampler
 from torch_geometric.data import Batch, Data
 from torch_geometric.data import Dataset as GraphDataset
 from torch_geometric.loader import DataLoader as GraphLoader
@@ -142,7 +142,8 @@ def collect(samples: Any, labels: Any = None, *, num_samples: int | None = None)
 
     Raises:
         TypeError: If labels are not integers, or samples are of several tensors or graphs.
-        ValueError: If there are no labels, or they are of another length, negative, or all the same.
+        ValueError: If there are no labels, or they are of another length, negative, or all the same, or passed beside a
+            loader that shuffles.
 
     Example:
         >>> x, y = collect([(torch.rand(2, 4), torch.tensor([0, 1])), (torch.rand(2, 4), torch.tensor([1, 0]))])
@@ -159,6 +160,10 @@ def collect(samples: Any, labels: Any = None, *, num_samples: int | None = None)
 
 def collect_inputs(samples: Any, labels: Any = None, *, num_samples: int | None = None) -> tuple[Any, Tensor]:
     """Does the same for samples of any kind; returns a tensor `[N, ...]` or one of `graphmod.inputs`, and labels."""
+    if labels is not None and isinstance(samples, DataLoader) and not isinstance(samples.sampler, SequentialSampler):
+        raise ValueError(
+            "labels were passed beside a loader that gives its samples in another order; let it yield (x, y)"
+        )
     xs: list[Any] = []
     ys: list[Any] = []
     at_once = isinstance(samples, Tensor | np.ndarray | Mapping | Named | Graphs)  # what is whole is not copied

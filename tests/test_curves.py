@@ -306,6 +306,19 @@ def test_what_is_saved_can_be_loaded(tmp_path: Path) -> None:
     assert list(DynamicGraph.load(path)) == ["a", "b"]
 
 
+@pytest.mark.parametrize(
+    ("function", "option", "nearest"), [(modularity_curve, "repeat", "repeats"), (dynamic_graph, "keepx", "keep_x")]
+)
+def test_a_misspelt_option_is_named_before_anything_runs(function, option: str, nearest: str, separated) -> None:
+    def never(*_: object) -> None:
+        raise AssertionError
+
+    model, x, y = separated
+    model.register_forward_pre_hook(never)
+    with pytest.raises(TypeError, match=f"there is no option '{option}'; the nearest are '{nearest}'"):
+        function(model, x, y, **{option: 2})
+
+
 def test_a_repeat_without_a_value_is_seen() -> None:
     values = pd.DataFrame({"repeat": [0, 1], "layer": "a", "depth": 1, "metric": "modularity", "value": [0.5, np.nan]})
     assert summarize(values)[["modularity", "modularity_std"]].isna().all(axis=None)

@@ -21,6 +21,13 @@ def test_collect_gives_the_same_from_every_form(num_samples: int | None) -> None
         torch.testing.assert_close(found[1], y[:num_samples])
 
 
+def test_labels_do_not_fit_a_loader_that_shuffles() -> None:
+    data = TensorDataset(torch.rand(10, 3), torch.arange(10) % 3)
+    assert collect(DataLoader(data), data.tensors[1])[1].tolist() == data.tensors[1].tolist()
+    with pytest.raises(ValueError, match="labels were passed beside a loader that gives its samples in another order"):
+        collect(DataLoader(data, shuffle=True), data.tensors[1])
+
+
 def test_collect_reads_no_more_than_it_needs() -> None:
     read = []
 

@@ -42,8 +42,8 @@ CHUNK = 2**24
 PIECE = 2**20
 """Elements that are changed to float64 at once elsewhere (8 MB): they stay in the cache, in memory already theirs."""
 
-MAX_ROWS = 2**21
-"""Row numbers beyond this do not fit beside a similarity into an integer of 64 bits."""
+MAX_ROWS = 2**17
+"""With more rows the largest score of each row and strip, N² / 32 of them, would take more than 2 GB."""
 
 LARGEST = 1e150
 """Features up to this size have finite squares in float64."""

@@ -15,6 +15,8 @@ def euclidean_knn_graph(
 
     A neighbour weighs exp(−d_ij² / σ_i σ_j), with σ_i the distance of sample i to its k-th neighbour: the kernel adapts
     to dense and sparse regions, and the scale of the features does not matter. A = (D + Dᵀ) / 2 as in `knn_graph`.
+    Squared distances count as equal within 1e-12 of the largest one from the mean: take out samples that are a hundred
+    thousand times as far away as the others. All features are held in float64 meanwhile.
 
     Args:
         x: Features `[N, D]` of a floating type, on any device.

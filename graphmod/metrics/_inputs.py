@@ -14,7 +14,7 @@ WEIGHTS = LABELS | {torch.float16, torch.bfloat16, torch.float32, torch.float64}
 
 
 def node_labels(graph: Data, labels: Tensor | None, *, compact: bool = True) -> Tensor:
-    """Returns the labels of the nodes, int64 `[N]`: those given, or `graph.y`.
+    """Returns the labels of the nodes, int64 `[N]` where the edges are: those given, or `graph.y`.
 
     With `compact` they are renumbered where that is needed to lie in 0 … N − 1.
 
@@ -34,7 +34,7 @@ def node_labels(graph: Data, labels: Tensor | None, *, compact: bool = True) -> 
         raise TypeError("labels must be a dense tensor")
     if labels.shape != (num_nodes,):
         raise ValueError(f"labels must have shape [{num_nodes}], one for each node; got {list(labels.shape)}")
-    labels = labels.long()
+    labels = labels.to(graph.edge_index.device).long()
     if len(labels) and labels.min() < 0:
         raise ValueError(f"labels must be at least 0; got {int(labels.min())}: leave unlabelled samples out")
     if compact and len(labels) and labels.max() >= num_nodes:
