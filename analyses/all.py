@@ -46,7 +46,8 @@ def main(
 ) -> pd.DataFrame:
     """Runs the studies and returns a table of them.
 
-    A study takes of these settings those that it has; the others are its own defaults, see its settings.json.
+    A study takes of these settings those that it has; the others are its own defaults, see its settings.json. Of one
+    that the network or the data do not allow table and page say why.
 
     Args:
         studies: Names of studies, in the order of the page.
@@ -66,7 +67,7 @@ def main(
     settings = dict(locals())
     if not studies or set(studies) - set(STUDIES):
         raise ValueError(f"studies must be one or more of {', '.join(STUDIES)}; got {', '.join(studies) or 'none'}")
-    rows, texts = [], {}
+    rows, texts, without = [], {}, {}
     with result_folder(out) as folder:
         for name in tqdm(studies, unit="study", leave=False, disable=None):
             study = importlib.import_module(f"analyses.{name}")
@@ -76,16 +77,23 @@ def main(
                 key for key in shared if isinstance(own[key].default, tuple) and own[key].default != ("blocks",)
             ]:
                 del shared[key]  # several values, or layers of its own
-            start = time.perf_counter()
-            with contextlib.redirect_stdout(io.StringIO()):
-                study.main(**shared, out=folder / name)
-            texts[name] = inspect.cleandoc(study.__doc__ or "").split("\n\n    python -m")[0]
-            rows.append({"study": name, "summary": texts[name].splitlines()[0], "seconds": time.perf_counter() - start})
+            start, text = time.perf_counter(), inspect.cleandoc(study.__doc__ or "").split("\n\n    python -m")[0]
+            try:
+                with contextlib.redirect_stdout(io.StringIO()):
+                    study.main(**shared, out=folder / name)
+            except ValueError as error:  # such as too few mistakes to learn from: the others need not wait for it
+                without[name] = f"{name} came to no result: {error}"
+            texts[name] = "\n\n".join([text, *([without[name]] if name in without else [])])
+            seconds, summary = time.perf_counter() - start, without.get(name, text.splitlines()[0])
+            rows.append({"study": name, "summary": summary, "seconds": seconds})
+        if len(without) == len(studies):
+            raise ValueError("; ".join(without.values()))
         table = pd.DataFrame(rows)
         write_table(folder / "table.csv", table)
         write_settings(folder, settings)
-        write_report(folder / "report.html", f"{model} on {dataset}", texts)
-        shutil.copyfile(folder / studies[0] / "figure.png", folder / "figure.png")
+        write_report(folder / "report.html", f"{model} on {dataset}", texts, without=without)
+        first = next(name for name in studies if name not in without)
+        shutil.copyfile(folder / first / "figure.png", folder / "figure.png")
     print(table.round(1).to_string(index=False))
     print(f"\nThe page report.html and the results are in {out}")
     return table

@@ -8,7 +8,7 @@ import platform
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from html import escape
 from pathlib import Path
@@ -106,7 +106,9 @@ def write_settings(folder: str | Path, settings: Mapping[str, Any], **more: Any)
         temporary.write_text("{\n" + ",\n".join(entries) + "\n}\n")
 
 
-def write_report(path: str | Path, title: str, studies: Mapping[str, str], *, rows: int = 30) -> None:
+def write_report(
+    path: str | Path, title: str, studies: Mapping[str, str], *, rows: int = 30, without: Collection[str] = ()
+) -> None:
     """Writes one HTML page with the figures, tables and settings of several results; it needs no network and no files.
 
     Args:
@@ -114,9 +116,10 @@ def write_report(path: str | Path, title: str, studies: Mapping[str, str], *, ro
         title: Its heading.
         studies: The text of each study (Markdown is not read) by the name of its folder, in order.
         rows: Rows of a table that are shown; the page says how many there are.
+        without: Names of studies that have a text only, such as why they came to no result.
 
     Raises:
-        FileNotFoundError: If a folder holds no result.
+        FileNotFoundError: If another folder holds no result.
 
     Example:
         >>> folder = Path(tempfile.mkdtemp())
@@ -129,10 +132,13 @@ def write_report(path: str | Path, title: str, studies: Mapping[str, str], *, ro
     path, parts = Path(path), []
     for name, text in studies.items():
         folder = path.parent / name
-        if not (folder / SETTINGS).is_file():
-            raise FileNotFoundError(f"there is no result in {folder}")
         parts.append(f'<section id="{escape(name)}"><h2>{escape(name.replace("_", " "))}</h2>')
         parts += [f"<p>{escape(paragraph)}</p>" for paragraph in text.split("\n\n") if paragraph.strip()]
+        if name in without:
+            parts.append("</section>")
+            continue
+        if not (folder / SETTINGS).is_file():
+            raise FileNotFoundError(f"there is no result in {folder}")
         for figure in sorted(folder.glob("*.png"), key=lambda one: (one.stem != "figure", one.stem)):
             data = base64.b64encode(figure.read_bytes()).decode()
             parts.append(f'<img alt="{escape(name)}: {escape(figure.stem)}" src="data:image/png;base64,{data}">')
