@@ -59,7 +59,7 @@ def finished_work(folder: str | Path) -> Iterator[Path]:
             shutil.rmtree(folder, ignore_errors=True)
     except BaseException as error:
         if folder.is_dir():
-            error.add_note(f"what was finished is kept in {folder}: the same command goes on from there")
+            error.add_note(f"what was finished is kept in {folder}: it is not made again")
         raise
     finally:
         _OPEN.reset(token)

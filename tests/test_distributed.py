@@ -132,7 +132,7 @@ def test_a_process_that_dies_ends_the_run_and_the_next_goes_on(tmp_path: Path) -
     assert time.monotonic() - died < 60
     assert run.returncode != 0
     assert "error: another process of this run has ended" in message
-    assert f"what was finished is kept in {kept}: the same command goes on from there" in message
+    assert f"what was finished is kept in {kept}: it is not made again" in message
     assert not (tmp_path / "study").exists()
     before = {path.name: path.stat().st_mtime_ns for path in kept.glob("*-*")}
     assert len(before) >= 5

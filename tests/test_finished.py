@@ -116,7 +116,7 @@ def test_the_folder_goes_with_success_and_stays_with_work_after_an_error(tmp_pat
     with pytest.raises(ValueError, match="wrong") as caught, finished_work(tmp_path / "work") as folder:
         folder.mkdir()
         raise ValueError("wrong")
-    assert caught.value.__notes__ == [f"what was finished is kept in {folder}: the same command goes on from there"]
+    assert caught.value.__notes__ == [f"what was finished is kept in {folder}: it is not made again"]
     with pytest.raises(ValueError, match="wrong") as caught, finished_work(tmp_path / "none"):
         raise ValueError("wrong")
     assert not hasattr(caught.value, "__notes__")
@@ -188,7 +188,7 @@ def test_a_wrong_option_at_the_end_costs_no_graphs(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="late") as caught, result_folder(tmp_path / "study"):
         dynamic_graph(build("digits"), torch.rand(40, 1, 8, 8), torch.arange(40) % 4)
         raise ValueError("late")
-    assert "the same command goes on from there" in caught.value.__notes__[0]
+    assert "it is not made again" in caught.value.__notes__[0]
     assert [path.name for path in tmp_path.iterdir()] == [".study.finished"]
     with result_folder(tmp_path / "study") as folder:
         write_settings(folder, {})
@@ -206,6 +206,6 @@ def test_ctrl_c_says_what_is_kept(which: signal.Signals, tmp_path: Path) -> None
         _, message = process.communicate(timeout=60)
     assert process.returncode == 130, message
     assert message.strip().endswith(
-        f"stopped; what was finished is kept in {kept}: the same command goes on from there"
+        f"stopped; what was finished is kept in {kept}: it is not made again"
     )
     assert [path.name for path in tmp_path.iterdir()] == [kept.name]
