@@ -87,7 +87,8 @@ def main(
             seconds, summary = time.perf_counter() - start, without.get(name, text.splitlines()[0])
             rows.append({"study": name, "summary": summary, "seconds": seconds})
         if len(without) == len(studies):
-            raise ValueError(f"{len(without)} of {len(studies)} studies came to no result; {'; '.join(without.values())}")
+            reasons = "; ".join(without.values())
+            raise ValueError(f"{len(without)} of {len(studies)} studies came to no result; {reasons}")
         table = pd.DataFrame(rows)
         write_table(folder / "table.csv", table)
         write_settings(folder, settings)

@@ -93,7 +93,9 @@ def test_all_runs_the_studies_as_they_run_alone(tmp_path: Path) -> None:
     assert told.summary[0].startswith("graph_learning came to no result: at least ten samples must be wrong and ten")
     assert "graph_learning came to no result" in (tmp_path / "few/report.html").read_text()
     assert {path.name for path in (tmp_path / "few").iterdir() if path.is_dir()} == {"metrics"}
-    with pytest.raises(ValueError, match="1 of 1 studies came to no result; graph_learning came to no result: at least"):
+    with pytest.raises(
+        ValueError, match="1 of 1 studies came to no result; graph_learning came to no result: at least"
+    ):
         main(studies=("graph_learning",), num_samples=60, repeats=2, out=tmp_path / "none")
     for wrong in ((), ("train",), ("curves",)):
         with pytest.raises(ValueError, match="studies must be one or more of ablation, .*; got (none|train|curves)"):

@@ -205,7 +205,5 @@ def test_ctrl_c_says_what_is_kept(which: signal.Signals, tmp_path: Path) -> None
         process.send_signal(which)
         _, message = process.communicate(timeout=60)
     assert process.returncode == 130, message
-    assert message.strip().endswith(
-        f"stopped; what was finished is kept in {kept}: it is not made again"
-    )
+    assert message.strip().endswith(f"stopped; what was finished is kept in {kept}: it is not made again")
     assert [path.name for path in tmp_path.iterdir()] == [kept.name]

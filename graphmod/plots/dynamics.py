@@ -47,7 +47,7 @@ def plot_dynamics(table: pd.DataFrame, *, metric: str = "modularity", accuracy: 
 
     chosen = np.unique(np.linspace(0, len(values) - 1, min(MAX_LINES, len(values))).round().astype(int))
     style = "-" if values.shape[1] > 1 else "o"
-    for place, color in zip(chosen, sns.color_palette("flare", len(chosen)), strict=True):
+    for place, color in zip(chosen, sns.color_palette("viridis", len(chosen)), strict=True):
         left.plot(values.columns, values.iloc[place], style, color=color, label=layers.iloc[place])
     if accuracy is not None:
         whole = table[(table.depth == 0) & (table.metric == accuracy)]

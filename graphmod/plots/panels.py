@@ -43,7 +43,7 @@ def plot_panels(curve: pd.DataFrame, panels: Mapping[str, Sequence[str]]) -> "Ax
             ax.fill_between(curve.depth, low, high, color=line.get_color(), alpha=0.2, linewidth=0)
         ax.set_title(title, loc="left", fontsize="medium")
         if len(names) > 1:
-            ax.legend(frameon=False)
+            ax.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
     name_layers(axes[-1], curve)
     return axes[0]
 

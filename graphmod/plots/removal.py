@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 MARKERS = "osD^vP<X>p*h"
+CONTROLS = {"random", "uniform", "last"}
+"""Criteria that look at no sample; they are grey and dashed."""
 MEASURES = {"accuracy": "as it is", "accuracy_reestimated": "batch norm re-estimated"}
 
 
@@ -34,21 +36,16 @@ def plot_removal(table: pd.DataFrame) -> "Axes":
 
     axes = new_axes(11, 4.6, columns=len(MEASURES))
     names = list(table.groupby("criterion").accuracy.mean().sort_values(ascending=False, kind="stable").index)
-    colors = dict(zip(names, sns.color_palette("husl", len(names)), strict=True))
-    markers = dict(zip(names, cycle(MARKERS)))
+    colored = [name for name in names if name not in CONTROLS]  # from blue to red as the curves lie, not round a wheel
+    colors = dict(zip(colored, sns.color_palette("turbo", len(colored)), strict=True))
+    markers = dict(zip(sorted(names), cycle(MARKERS)))
     for ax, (measure, title) in zip(axes, MEASURES.items(), strict=True):
         for name in names:
             spread = table[table.criterion == name].groupby("removed")[measure].agg(["mean", "min", "max"])
-            ax.plot(
-                spread.index,
-                spread["mean"],
-                "-",
-                marker=markers[name],
-                color=colors[name],
-                markersize=5,
-                label=name.replace("_", " "),
-            )
-            ax.fill_between(spread.index, spread["min"], spread["max"], color=colors[name], alpha=0.08, linewidth=0)
+            color, line = colors.get(name, "0.45"), "-" if name in colors else "--"
+            mark = {"marker": markers[name], "markersize": 5, "label": name.replace("_", " ")}
+            ax.plot(spread.index, spread["mean"], line, color=color, **mark)
+            ax.fill_between(spread.index, spread["min"], spread["max"], color=color, alpha=0.08, linewidth=0)
         ax.set_title(title)
         ax.set_xlabel("layers removed")
         ax.set_ylim(0, 1)
