@@ -9,12 +9,15 @@ from ._axes import new_axes
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+MAX_COLUMNS = 5
 SHADES = {"plateau": "0.88", "degradation": "#f6cfc4"}
 """The background of layers that add nothing, and of layers that mix the classes."""
 
 
 def plot_grid(table: pd.DataFrame) -> "Axes":
     """Draws a curve for each network (columns) and data set (rows), on one scale, its idle layers shaded.
+
+    More networks than `MAX_COLUMNS` are the rows, and the data sets the columns.
 
     Args:
         table: `network`, `dataset`, `depth`, `modularity` and `phase`, such as the tables of
@@ -31,23 +34,27 @@ def plot_grid(table: pd.DataFrame) -> "Axes":
     from matplotlib.patches import Patch
 
     networks, datasets = list(table.network.unique()), list(table.dataset.unique())
-    axes = new_axes(1.5 + 2.6 * len(networks), 0.8 + 2.1 * len(datasets), len(datasets), len(networks))
+    cells = [(network, dataset) for dataset in datasets for network in networks]
+    columns = len(networks)
+    if len(datasets) <= MAX_COLUMNS < len(networks):
+        cells, columns = [(network, dataset) for network in networks for dataset in datasets], len(datasets)
+    rows = len(cells) // columns
+    axes = new_axes(1.5 + 2.6 * columns, 0.8 + (2.1 if rows < 5 else 1.6) * rows, rows, columns)
     low, high = min(0.0, table.modularity.min()), table.modularity.max()
     shown: set[str] = set()
-    for place, ax in enumerate(axes):
-        dataset, network = datasets[place // len(networks)], networks[place % len(networks)]
+    for place, (ax, (network, dataset)) in enumerate(zip(axes, cells, strict=True)):
         curve = table[(table.network == network) & (table.dataset == dataset)]
         for phase, shade in SHADES.items():
             for depth in curve.depth[curve.phase == phase]:
                 ax.axvspan(depth - 1, depth, color=shade, linewidth=0)
                 shown.add(phase)
         ax.plot(curve.depth, curve.modularity, "o-", markersize=3)
-        ax.set_title(f"{network}\n{dataset}" if len(datasets) > 1 else network, fontsize="medium")
+        ax.set_title(f"{network}, {dataset}" if len(datasets) > 1 else network, fontsize="medium")
         ax.set_ylim(low - 0.03, high + 0.05)
         ax.grid(visible=False)
-        if place >= len(axes) - len(networks):
+        if place >= len(axes) - columns:
             ax.set_xlabel("layer")
-        if place % len(networks) == 0:
+        if place % columns == 0:
             ax.set_ylabel("modularity Q")
     if shown:
         axes[0].legend(
