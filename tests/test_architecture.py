@@ -25,6 +25,7 @@ RANKS = [
         "manifest",
         "pooling",
         "samples",
+        "_sources",
         "data",
     },
     {

@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 from torch.utils.data import DataLoader
 
-from graphmod.datasets import load
+from graphmod.datasets import load, load_train_and_test
 
 
 @pytest.fixture
@@ -101,6 +101,37 @@ def test_npz(shape: tuple[int, ...], dtype: type, tmp_path: Path) -> None:
     assert samples.labels.tolist() == [0, 1] * 3
 
 
+def test_npz_of_two_splits(tmp_path: Path) -> None:
+    pixels, labels = np.arange(10 * 4, dtype=np.uint8).reshape(10, 2, 2), np.arange(10) % 2
+    arrays = {"train_images": pixels[:6], "train_labels": labels[:6], "test_images": pixels[6:]}
+    np.savez(tmp_path / "x.npz", **arrays, test_labels=labels[6:])
+    train, test = load_train_and_test(f"npz:{tmp_path}/x.npz")
+    assert (len(train), len(test)) == (6, 4)
+    assert torch.equal(train.images, load(f"npz:{tmp_path}/x.npz", split="train").images)
+    torch.testing.assert_close(torch.cat([train.images, test.images])[:, 0], torch.from_numpy(pixels) / 255)
+    with pytest.raises(ValueError, match="x.npz must hold the arrays images and labels, or val_images and val_labels"):
+        load(f"npz:{tmp_path}/x.npz", split="val")
+    np.savez(tmp_path / "half.npz", images=pixels, labels=labels, **{**arrays, "test_labels": labels[6:]})
+    assert len(load(f"npz:{tmp_path}/half.npz", split="train")) == 6
+
+
+def test_one_part_is_not_for_training_and_testing(folder: Path, tmp_path: Path) -> None:
+    np.savez(tmp_path / "x.npz", images=np.ones((4, 2, 2)), labels=np.arange(4) % 2)
+    np.savez(tmp_path / "y.npz", images=np.ones((4, 2, 2)), labels=np.arange(4) % 2,
+             train_images=np.ones((4, 2, 2)), train_labels=np.arange(4) % 2)  # fmt: skip
+    for name in (f"npz:{tmp_path}/x.npz", f"npz:{tmp_path}/y.npz", f"folder:{folder}/test"):
+        with pytest.raises(ValueError, match=f"{name} is one part without the splits train and test; a test on images"):
+            load_train_and_test(name)
+        assert torch.equal(load(name, split="val").images, load(name).images)  # as one part it is read by all others
+    (folder / "test").rename(folder / "train")
+    with pytest.raises(ValueError, match="holds the folders cat, dog: is train a split?"):
+        load_train_and_test(f"folder:{folder}")
+    (folder / "test/cat").mkdir(parents=True)
+    (folder / "train/cat/2.png").rename(folder / "test/cat/2.png")
+    train, test = load_train_and_test(f"folder:{folder}")
+    assert (len(train), test.ids) == (11, ["cat/2.png"])
+
+
 def test_wrong_npz(tmp_path: Path) -> None:
     path = tmp_path / "x.npz"
     with pytest.raises(FileNotFoundError, match="there is no file .*x.npz"):
@@ -139,6 +170,10 @@ def test_torchvision_through_its_own_loader(tmp_path: Path) -> None:
     torch.testing.assert_close(samples.images[5, 0], torch.from_numpy(pixels[5]) / 255)
     assert samples.labels.tolist() == [i % 10 for i in range(12)]
     assert samples.classes[2] == "2 - two"
+    with pytest.raises(ValueError, match="torchvision:MNIST has the splits train and test; got 'validation'"):
+        load("torchvision:MNIST", root=tmp_path, split="validation")
+    train, test = load_train_and_test("torchvision:MNIST", root=tmp_path)
+    assert len(train) == len(test) == 20
 
 
 def test_torchvision_sets_of_another_kind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
