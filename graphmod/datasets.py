@@ -92,7 +92,8 @@ def load_train_and_test(
         download: As in `load`.
 
     Raises:
-        ValueError: As `load`, or if the data set is one part without splits.
+        ValueError: As `load`, or if the data set is one part without splits, or numbers classes otherwise in one split
+            than in the other.
         FileNotFoundError: If a path does not exist.
 
     Example:
@@ -103,6 +104,12 @@ def load_train_and_test(
     if not all(source.has_splits for source in sources.values()):
         raise ValueError(
             f"{name} is one part without the splits train and test; a test on images that were trained on says nothing"
+        )
+    learned, judged = (source.classes for source in sources.values())
+    if judged != learned[: len(judged)]:
+        raise ValueError(
+            f"the test images of {name} must have the classes of its training images, which are numbered in order; "
+            f"got {', '.join(judged[:3])}, … for {', '.join(learned[:3])}, …"
         )
     train, test = (_read(source, name, split, image_size=image_size) for split, source in sources.items())
     return train, test

@@ -130,6 +130,9 @@ def test_one_part_is_not_for_training_and_testing(folder: Path, tmp_path: Path) 
     (folder / "train/cat/2.png").rename(folder / "test/cat/2.png")
     train, test = load_train_and_test(f"folder:{folder}")
     assert (len(train), test.ids) == (11, ["cat/2.png"])
+    (folder / "test/cat").rename(folder / "test/dog")
+    with pytest.raises(ValueError, match="the test images of .* must have the classes .*; got dog, … for cat, dog, …"):
+        load_train_and_test(f"folder:{folder}")
 
 
 def test_wrong_npz(tmp_path: Path) -> None:
