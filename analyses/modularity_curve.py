@@ -78,13 +78,14 @@ def main(
         out: Folder of the result.
     """
     settings = dict(locals())
-    references = {name: published_curve(name) for name in published}
+    entries = networks([f"{model}={weights or 'none'}", *compare])
+    label, references = next(iter(entries)), {name: published_curve(name) for name in published}
     with result_folder(out) as folder:
         samples = load(dataset, split=split, num_samples=num_samples * repeats, order=order, seed=seed,
                        image_size=image_size, download=download)  # fmt: skip
         draws = draw(samples.labels, num_samples, repeats, order=order, seed=seed)
         graphs: dict[str, list[DynamicGraph]] = {}
-        for name, (kind, file) in {model: (model, weights), **networks(compare)}.items():
+        for name, (kind, file) in entries.items():
             outputs = num_classes or len(samples.classes)
             network = build(kind, num_classes=outputs, weights=file, device=device, seed=seed)
             graphs[name] = [
@@ -94,18 +95,18 @@ def main(
                 )
                 for i, rows in enumerate(draws)
             ]  # fmt: skip
-        graphs |= {"shuffled labels": [repeat.shuffled(seed) for repeat in graphs[model]]} if shuffled else {}
+        graphs |= {"shuffled labels": [repeat.shuffled(seed) for repeat in graphs[label]]} if shuffled else {}
         measured = {name: measure(repeated) for name, repeated in graphs.items()}
         curves = {name: summarize(values) for name, values in measured.items()}
-        curve = curves.pop(model)
+        curve = curves.pop(label)
 
-        tables = {"table": curve, "repeats": measured[model], **{f"beside/{name}": one for name, one in curves.items()}}
+        tables = {"table": curve, "repeats": measured[label], **{f"beside/{name}": one for name, one in curves.items()}}
         for name, table in tables.items():
             write_table(folder / f"{name}.csv", table)
         if beside := curves | references:
             write_table(folder / "agreement.csv", compare_curves(curve, beside))
-        write_figure(folder / "figure.png", plot_curve(curve, label=model, beside=beside))
-        for i, repeat in enumerate(graphs[model]):
+        write_figure(folder / "figure.png", plot_curve(curve, label=label, beside=beside))
+        for i, repeat in enumerate(graphs[label]):
             repeat.save(folder / f"graphs/repeat{i}.safetensors")
         write_settings(folder, settings, samples=[[samples.ids[row] for row in rows.tolist()] for rows in draws])
     print(curve[["layer", "modularity", "modularity_std", "overlap", "expected", "normalized"]].round(4).to_string())

@@ -105,6 +105,11 @@ def test_modularity_curve_with_networks_and_labels_beside(tmp_path: Path) -> Non
     assert pd.read_csv(tmp_path / "b/beside/shuffled labels.csv").modularity.abs().max() < 0.3
     with pytest.raises(ValueError, match="there are two networks"):
         main(**SMOKE, compare=("digits=a.pt", "digits=b.pt"), out=tmp_path / "c")
+    with pytest.raises(ValueError, match="there are two networks 'digits'"):
+        main(**SMOKE, compare=("digits=a.pt",), out=tmp_path / "c")
+    main(**SMOKE, weights=None, compare=("digits",), out=tmp_path / "d")
+    pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "d/beside/digits.csv"), plain)
+    pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "d/table.csv"), random)
 
 
 def test_layer_pruning_repeats_with_other_seeds(tmp_path: Path) -> None:
