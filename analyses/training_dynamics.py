@@ -76,8 +76,7 @@ def main(
     with result_folder(out) as folder:
         data, test = load_train_and_test(dataset, image_size=image_size, download=download)
         rows = draw(test.labels, num_samples, seed=seed)[0]
-        torch.manual_seed(seed)
-        network = build(model, num_classes=len(data.classes), device=device)
+        network = build(model, num_classes=len(data.classes), device=device, seed=seed)
         path = checkpoint and checkpoint.with_name(f"{checkpoint.name}.csv")
         tracker = ModularityTracker(network, test.images[rows], test.labels[rows], layers, every=every, k=k, path=path)
         probe, last = {"k": k, "num_samples": num_samples, "every": every}, max(tracker.table.epoch, default=-1)

@@ -131,6 +131,18 @@ def test_layer_pruning_repeats_with_other_seeds(tmp_path: Path) -> None:
         main(**{**SMOKE, "repeats": 0}, out=tmp_path / "none")
 
 
+def test_training_dynamics_starts_from_the_weights_of_its_seed(tmp_path: Path) -> None:
+    from analyses.training_dynamics import SMOKE, main
+
+    state = torch.get_rng_state()
+    main(**{**SMOKE, "epochs": 1}, seed=1, out=tmp_path / "one")
+    test = load("digits")
+    start = pd.read_csv(tmp_path / "one/training.csv").test_accuracy[0]
+    assert start == accuracy(build("digits", seed=1), test.images, test.labels)
+    assert start != accuracy(build("digits"), test.images, test.labels)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
 def test_complexity_counts_the_phases_of_its_curves(tmp_path: Path) -> None:
     from analyses.complexity import SMOKE, main
 
