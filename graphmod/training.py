@@ -17,6 +17,7 @@ from ._augmentation import augmented, scaled
 from ._checkpoints import fingerprint, load_checkpoint, restore
 from ._files import atomic_file, readable
 from ._steps import Precision, recorded, step_of
+from .activations import evaluation
 
 # Settings that older checkpoints do not name, with the values that they were trained with.
 _EARLIER = {
@@ -194,10 +195,10 @@ def train(
 
 
 def accuracy(model: nn.Module, images: Tensor, labels: Tensor, *, batch_size: int = 500) -> float:
-    """Returns the share of images, in [0, 1], whose largest logit is that of their label; the model's mode stays.
+    """Returns the share of images, in [0, 1], whose largest logit is that of their label.
 
     Args:
-        model: A classifier of `images`.
+        model: A classifier of `images`; it runs in evaluation mode and is left as it was.
         images: `[N, ...]`, uint8 in [0, 255], divided by 255, or floating.
         labels: Int64 `[N]`.
         batch_size: Images in one forward pass.
@@ -211,7 +212,7 @@ def accuracy(model: nn.Module, images: Tensor, labels: Tensor, *, batch_size: in
     """
     _check_labels(images, labels)
     home = next(model.parameters(), images).device
-    with torch.no_grad():
+    with torch.no_grad(), evaluation(model):
         found = torch.cat([model(scaled(x.to(home))).argmax(1) for x in images.split(batch_size)])
     return float((found.cpu() == labels.cpu()).double().mean())
 

@@ -154,6 +154,17 @@ def test_accuracy_wants_a_label_for_each_image() -> None:
         accuracy(nn.Identity(), torch.eye(2), torch.tensor([0]))
 
 
+def test_accuracy_leaves_a_network_in_training_as_it_was(problem) -> None:
+    model = nn.Sequential(network(), nn.Dropout(0.9))
+    model[0][1].eval()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    modes = [module.training for module in model.modules()]
+    assert accuracy(model, *problem) == accuracy(model, *problem)
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    assert [module.training for module in model.modules()] == modes
+    assert accuracy(model, *problem) == accuracy(model.eval(), *problem)
+
+
 def test_the_loss_of_bfloat16_is_taken_in_float32() -> None:
     torch.manual_seed(0)
     model, x, y = nn.Linear(4, 3), torch.randn(6, 4), torch.arange(6) % 3
