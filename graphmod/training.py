@@ -79,7 +79,7 @@ def train(
         lr: Learning rate of the first epoch; it falls to 0 along a cosine.
         milestones: Epochs after which the learning rate is multiplied by 0.1, instead of the cosine.
         warmup: Number n of first epochs in which the learning rate is multiplied by 1/(n + 1), 2/(n + 1), ...
-        momentum: Momentum of SGD.
+        momentum: Momentum of SGD, Nesterov's; 0 for none.
         weight_decay: Weight decay.
         augment: Shifts each image at random by up to so many pixels (4 is usual for CIFAR).
         flip: Also mirrors half of the images.
@@ -138,7 +138,7 @@ def train(
         "num_images": len(images), "num_held_out": len(held_out[0]) if held_out else 0,
     }  # fmt: skip
     model.to(memory_format=layout)
-    optimizer = torch.optim.SGD(model.parameters(), lr, momentum, weight_decay=weight_decay, nesterov=True)
+    optimizer = torch.optim.SGD(model.parameters(), lr, momentum, weight_decay=weight_decay, nesterov=momentum > 0)
     schedule = _schedule(optimizer, epochs, milestones, warmup)
     history: list[dict[str, float]] = []
     if checkpoint is not None and Path(checkpoint).is_file():

@@ -125,6 +125,14 @@ def test_a_student_comes_to_agree_with_its_teacher(problem) -> None:
     assert accuracy(student, problem[0], wanted) > 0.85 > 0.6 > accuracy(alone, problem[0], wanted)
 
 
+def test_without_momentum_a_step_is_the_gradient() -> None:
+    x, y, model = torch.tensor([[1.0, -2.0], [0.5, 1.5]]), torch.tensor([0, 1]), nn.Linear(2, 2)
+    start = model.weight.detach().clone()
+    (gradient,) = torch.autograd.grad(nn.functional.cross_entropy(model(x), y), model.weight)
+    list(train(model, x, y, epochs=1, momentum=0.0, weight_decay=0.0))
+    torch.testing.assert_close(model.weight.detach(), start - 0.1 * gradient)
+
+
 def test_milestones_are_the_published_schedule(problem) -> None:
     rows = list(train(network(), *problem, epochs=6, lr=0.01, milestones=(2, 4), batch_size=120))
     assert [round(row["lr"], 6) for row in rows] == [0.01, 0.01, 0.001, 0.001, 0.0001, 0.0001]
