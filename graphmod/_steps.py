@@ -1,6 +1,7 @@
 """A step of a training: forward passes, loss and gradients of one batch; on a GPU, recorded once and replayed."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Literal
 
 import torch
@@ -30,6 +31,16 @@ def step_of(
     return step
 
 
+@contextmanager
+def seeded(seed: int, device: torch.device) -> Iterator[None]:
+    """Seeds torch's own generators of the CPU and of a GPU for a while; afterwards they are as they were."""
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        torch.default_generator.manual_seed(seed)
+        if device.type == "cuda":
+            torch.cuda.default_generators[device.index].manual_seed(seed)
+        yield
+
+
 def recorded(step: Step, model: nn.Module, x: Tensor, y: Tensor) -> Step:
     """Returns the same step for batches of the shape of `x` and `y`, as a CUDA graph, which has no kernels to launch.
 
@@ -45,7 +56,7 @@ def recorded(step: Step, model: nn.Module, x: Tensor, y: Tensor) -> Step:
     try:
         beside = torch.cuda.Stream()
         beside.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(beside):  # libraries make ready what must not be recorded
+        with torch.random.fork_rng([x.device]), torch.cuda.stream(beside):  # libraries make ready what is not recorded
             for _ in range(3):
                 model.zero_grad(set_to_none=True)
                 step(*given)

@@ -232,6 +232,46 @@ def test_a_run_with_all_options_resumes_bit_for_bit(tmp_path: Path) -> None:
             list(train(resumed, images, labels, checkpoint=tmp_path / "run", **{**options, **changed}))
 
 
+def test_dropout_is_seeded_and_a_run_that_drops_out_resumes_bit_for_bit(problem, tmp_path: Path) -> None:
+    def dropping() -> nn.Module:
+        return nn.Sequential(network(), nn.Dropout(0.5))
+
+    whole, other, stopped, resumed = (dropping() for _ in range(4))
+    expected = list(train(whole, *problem, epochs=4))
+    torch.manual_seed(1)
+    state = torch.get_rng_state()
+    rows = train(stopped, *problem, epochs=4, checkpoint=tmp_path / "run")
+    next(rows)
+    next(rows)
+    rows.close()
+    assert torch.equal(torch.get_rng_state(), state)
+    assert list(train(resumed, *problem, epochs=4, checkpoint=tmp_path / "run")) == expected
+    assert torch.equal(resumed[0][1].weight, whole[0][1].weight)
+    losses = [row["loss"] for row in train(other, *problem, epochs=4, seed=1)]
+    assert losses != [row["loss"] for row in expected]
+
+
+def test_a_checkpoint_is_not_taken_up_with_other_data_or_another_start(problem, tmp_path: Path) -> None:
+    x, y = problem
+    options = {"epochs": 3, "held_out": (x[:9], y[:9]), "test_images": x[9:], "test_labels": y[9:]}
+    model, again = network(), network()
+    rows = train(model, x, y, checkpoint=tmp_path / "run", **options)
+    next(rows)
+    rows.close()
+    started = network()
+    started[1].weight.data[0, 0] += 1
+    for one, images, labels, changed in (
+        (network(), 1 - x, y, {}), (network(), x, 1 - y, {}), (started, x, y, {}),
+        (network(), x, y, {"held_out": (x[:9], 1 - y[:9])}), (network(), x, y, {"test_images": 1 - x[9:]}),
+        (network(), x, y, {"test_images": None}),
+    ):  # fmt: skip
+        with pytest.raises(ValueError, match="is of another run, with {'epochs': 3, .*; remove it to start anew"):
+            list(train(one, images, labels, checkpoint=tmp_path / "run", **{**options, **changed}))
+    expected = list(train(network(), x, y, **options))
+    for one in (model, again, model, network()):  # the model that was stopped, too, and one that is done
+        assert list(train(one, x, y, checkpoint=tmp_path / "run", **options)) == expected
+
+
 def test_a_checkpoint_from_before_the_options_is_read(problem, tmp_path: Path) -> None:
     expected = list(train(network(), *problem, epochs=2, checkpoint=tmp_path / "run"))
     state = torch.load(tmp_path / "run", weights_only=True)
@@ -297,6 +337,25 @@ def test_a_cuda_graph_trains_the_same_network(precision: str) -> None:
     assert graphed.bn1.num_batches_tracked == plain.bn1.num_batches_tracked == 12
     torch.testing.assert_close(graphed.bn1.running_mean, plain.bn1.running_mean, rtol=0.02, atol=0.005)
     assert not torch.equal(graphed.conv1.weight, build("resnet20", num_classes=2, device="cuda").conv1.weight)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_cuda_graph_draws_the_dropout_of_its_seed(problem, tmp_path: Path) -> None:
+    def dropping() -> nn.Module:
+        return nn.Sequential(network(), nn.Dropout(0.5)).cuda()
+
+    options = {"epochs": 4, "batch_size": 50, "lr": 0.01, "cuda_graph": True}
+    rows = list(train(dropping(), *problem, **options))
+    state = torch.cuda.get_rng_state()
+    stopped = train(dropping(), *problem, checkpoint=tmp_path / "run", **options)
+    next(stopped)
+    next(stopped)
+    stopped.close()
+    assert torch.equal(torch.cuda.get_rng_state(), state)
+    found = list(train(dropping(), *problem, checkpoint=tmp_path / "run", **options))
+    assert [row["loss"] for row in found] == pytest.approx([row["loss"] for row in rows], rel=1e-4)
+    other = list(train(dropping(), *problem, **options, seed=1))
+    assert [row["loss"] for row in other] != pytest.approx([row["loss"] for row in rows], rel=1e-3)
 
 
 def test_a_cuda_graph_needs_a_gpu(problem) -> None:
