@@ -4,6 +4,7 @@ import inspect
 import sys
 import warnings
 from copy import deepcopy
+from fractions import Fraction
 from types import ModuleType
 
 import numpy as np
@@ -219,6 +220,19 @@ def test_the_ball_holds_for_grey_levels(level: int) -> None:
     for far in (1.0, 1 + 1e-6, 3.0):
         found = within(x + far * eps * torch.eye(16) / 4, x, eps, "l2")
         assert float((found.double() - x.double()).norm()) <= eps
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("eps", [0.3, 8 / 255, 1e-3, 1e-17, 1.0, 0.25 + 2**-54])
+def test_the_bound_is_the_last_number_in_the_ball(dtype: torch.dtype, eps: float) -> None:
+    """By exact arithmetic."""
+    x = torch.cat([images(dtype=dtype)[:1].flatten(), torch.tensor([0, 1, 0.25, 0.5, eps], dtype=dtype)])
+    for radius in (eps, torch.tensor(eps, dtype=torch.float64)):
+        for sign in (-1, 1):
+            found = within(x + 2 * sign, x, radius, "linf")
+            after = torch.nextafter(found, x + 4 * sign)
+            for a, b, c in zip(found.tolist(), x.tolist(), after.tolist(), strict=True):
+                assert abs(Fraction(a) - Fraction(b)) <= Fraction(eps) < abs(Fraction(c) - Fraction(b))
 
 
 @pytest.mark.parametrize("norm", ["linf", "l2"])
