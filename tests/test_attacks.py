@@ -6,6 +6,7 @@ import warnings
 from copy import deepcopy
 from fractions import Fraction
 from types import ModuleType
+from zlib import crc32
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from graphmod._family import members
-from graphmod.attacks import find_attack
+from graphmod.attacks import attack_settings, find_attack
 from graphmod.attacks._inputs import generators, within
 from graphmod.attacks.clip_only import clip_only
 from graphmod.attacks.cw import cw
@@ -105,6 +106,25 @@ def test_an_image_meets_the_same_alone_and_among_others(name: str) -> None:
     if "seed" in inspect.signature(attack).parameters:
         random = {"random_start": True} if name == "pgd" else {}
         assert not torch.equal(attack(model, x, y, seed=1, **random, **settings), found)
+
+
+@pytest.mark.parametrize("name", ATTACKS)
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_sixteen_bits_will_do(name: str, dtype: torch.dtype) -> None:
+    model, x = network().to(dtype), images(dtype=dtype)
+    y = classes(model, x)
+    for settings in ({}, {"compat": "lu2022"} if "compat" in attack_settings(name) else {}):
+        found = find_attack(name)(model, x, y, **(settings or QUICK.get(name, {})))
+        assert found.dtype == dtype
+        assert found.isfinite().all()
+        assert found.min() >= 0
+        assert found.max() <= 1
+    if name == "cw":
+        found = cw(model, x, y, **QUICK["cw"])
+        assert (classes(model, found) != y).any()
+        wide = cw(model.float(), x.float(), y, **QUICK["cw"])
+        distances = [float((one - x.float()).flatten(1).norm(dim=1).mean()) for one in (found.float(), wide)]
+        assert distances[0] == pytest.approx(distances[1], rel=0.1)
 
 
 @pytest.mark.parametrize("name", ATTACKS)
@@ -359,6 +379,9 @@ def test_random_numbers_depend_on_the_image_and_the_seed() -> None:
     assert len(draws) == 4
     again = {float(torch.rand(1, generator=one)) for one in generators(x.flip(0), 0)}
     assert again < draws
+    for dtype in (torch.float64, torch.float32, torch.float16):
+        one = images(2, dtype=dtype)[1:].transpose(2, 3)
+        assert generators(one, 7)[0].initial_seed() == crc32(one[0].numpy().tobytes(), 7)
 
 
 # --- settings out of range ---

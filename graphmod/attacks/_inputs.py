@@ -96,7 +96,7 @@ def generators(images: Tensor, seed: int) -> list[torch.Generator]:
 
     So an image meets the same numbers alone, in any batch and on any device.
     """
-    rows = images.detach().cpu().contiguous()
+    rows = images.detach().cpu().contiguous().flatten(1).view(torch.uint8)
     return [torch.Generator().manual_seed(crc32(row.numpy().tobytes(), seed & 0xFFFFFFFF)) for row in rows]
 
 
