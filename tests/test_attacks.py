@@ -373,6 +373,13 @@ def test_noise_is_spread_as_it_says_and_unlike_from_image_to_image() -> None:
     assert float((change / change.std()).abs().lt(1).double().mean()) == pytest.approx(0.683, abs=0.01)
 
 
+def test_a_forward_that_was_set_on_the_normalisation_stays() -> None:
+    model, x = network(), images()
+    kept = model[0].forward = lambda images, theirs=model[0].forward: theirs(images)
+    fgsm(model, x, classes(model, x), compat="lu2022")
+    assert vars(model[0])["forward"] is kept
+
+
 def test_random_numbers_depend_on_the_image_and_the_seed() -> None:
     x = images(2)
     draws = {float(torch.rand(1, generator=one)) for seed in (0, 1) for one in generators(x, seed)}

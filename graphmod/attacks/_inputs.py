@@ -187,8 +187,10 @@ def _normalised(model: nn.Module, compat: Compat) -> Iterator[Normalize | None]:
         return
     normalize = normalization(model)
     outside = Normalize(normalize.mean.flatten().tolist(), normalize.std.flatten().tolist()).to(normalize.mean)
+    theirs = {name: value for name, value in vars(normalize).items() if name == "forward"}  # such as a patcher sets
     normalize.forward = lambda x: x  # type: ignore[method-assign]
     try:
         yield outside
     finally:
         del normalize.forward
+        vars(normalize).update(theirs)
