@@ -94,7 +94,7 @@ def _image(file: Path) -> Tensor:
     formats = [name for name in Image.OPEN if name != "EPS"]  # which Pillow would hand to another program
     existing_file(file)
     with _decoding(file), Image.open(file, formats=formats) as image:
-        return _to_tensor(image.convert("RGB"))
+        return _to_tensor(image)
 
 
 @contextmanager
@@ -105,8 +105,13 @@ def _decoding(name: str | Path) -> Iterator[None]:
         yield
 
 
-def _to_tensor(image: Image.Image) -> Tensor:
-    pixels = torch.from_numpy(np.array(image))
+def _to_tensor(image: Image.Image, *, grey: bool = False) -> Tensor:
+    """The pixels `[3, H, W]` in [0, 1], of grey images `[1, H, W]` if they may stay so; Pillow clips 16 bits at 255."""
+    if image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PNG", "PPM")):
+        return torch.from_numpy(np.asarray(image).astype(np.float32) / 65535).expand(3, -1, -1)
+    if image.mode in ("I", "F"):
+        raise ValueError("its pixels have 32 bits, and their range is not known; save them with 8 or 16 bits")
+    pixels = torch.from_numpy(np.array(image if grey and image.mode == "L" else image.convert("RGB")))
     return (pixels[None] if pixels.dim() == 2 else pixels.permute(2, 0, 1)).float() / 255
 
 
@@ -142,7 +147,7 @@ def _torchvision(name: str, split: str, root: str | Path, download: bool) -> Sou
     def read(i: int) -> Tensor:
         with _decoding(f"sample {i} of torchvision:{name}"):
             image = data[i][0]
-            return _to_tensor(image if image.mode in ("L", "RGB") else image.convert("RGB"))
+            return _to_tensor(image, grey=True)
 
     return Source(labels, [str(i) for i in range(len(labels))], classes, read)
 

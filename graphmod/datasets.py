@@ -53,8 +53,8 @@ def load(
 
             - `"digits"`: scikit-learn's handwritten digits, 8 × 8, grey; 797 to train, 1,000 to test, no download;
             - `"folder:PATH"`: one folder a class in `PATH/<split>` (or in `PATH`, which is then one part without
-              splits), images of any format that Pillow reads, as RGB, of at most `PIL.Image.MAX_IMAGE_PIXELS`. File
-              order is by file name over all classes; links are followed;
+              splits), images of any format that Pillow reads, of 8 or 16 bits, as RGB, of at most
+              `PIL.Image.MAX_IMAGE_PIXELS`. File order is by file name over all classes; links are followed;
             - `"torchvision:NAME"`: a class of `torchvision.datasets`, such as `CIFAR10`, kept in `root`; torchvision
               reads pickles only of files whose checksum it knows;
             - `"npz:PATH"`: a NumPy archive of `<split>_images` (uint8, or floating in [0, 1]; `[N, C, H, W]`,

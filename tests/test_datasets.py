@@ -66,6 +66,23 @@ def test_any_mode_and_size(folder: Path) -> None:
     assert load(f"folder:{folder}", image_size=5).images.shape == (12, 3, 5, 5)
 
 
+def test_images_of_sixteen_bits(folder: Path) -> None:
+    """Grey levels of 65,535, in every format that has them; the same in each of three channels."""
+    levels = np.array([[0, 257], [30000, 65535]], dtype=np.uint16)
+    for old in (folder / "test").glob("*/*.png"):
+        old.unlink()
+    for i, kind in enumerate(("png", "tiff", "jp2")):
+        Image.fromarray(levels).save(folder / "test" / ("dog" if i % 2 else "cat") / f"{i}.{kind}")
+    (folder / "test/cat/3.pgm").write_bytes(b"P5 2 2 65535\n" + levels.astype(">u2").tobytes())
+    images = load(f"folder:{folder}").images
+    assert images.shape == (4, 3, 2, 2)
+    torch.testing.assert_close(images, torch.from_numpy(levels / 65535).float().expand(4, 3, -1, -1))
+    for kind in (np.int32, np.float32):
+        Image.fromarray(levels.astype(kind)).save(folder / "test/cat/4.tiff")
+        with pytest.raises(ValueError, match="4.tiff is not an image that can be read.*its pixels have 32 bits, and"):
+            load(f"folder:{folder}")
+
+
 def test_wrong_folders(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="there is no folder /nowhere"):
         load("folder:/nowhere")
