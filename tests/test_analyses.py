@@ -14,7 +14,7 @@ import torch
 from graphmod import DynamicGraph, measure, summarize
 from graphmod._family import members
 from graphmod.datasets import load
-from graphmod.models import build
+from graphmod.models import build, save_weights
 from graphmod.training import accuracy
 
 STUDIES = members("analyses")
@@ -103,10 +103,12 @@ def test_modularity_curve_with_networks_and_labels_beside(tmp_path: Path) -> Non
     random = pd.read_csv(tmp_path / "b/beside/digits random.csv")
     assert random.modularity.iloc[-1] < table.modularity.iloc[-1] - 0.05
     assert pd.read_csv(tmp_path / "b/beside/shuffled labels.csv").modularity.abs().max() < 0.3
-    with pytest.raises(ValueError, match="there are two networks"):
-        main(**SMOKE, compare=("digits=a.pt", "digits=b.pt"), out=tmp_path / "c")
     with pytest.raises(ValueError, match="there are two networks 'digits'"):
-        main(**SMOKE, compare=("digits=a.pt",), out=tmp_path / "c")
+        main(**SMOKE, compare=("digits",), out=tmp_path / "c")
+    save_weights(build("digits", seed=0), tmp_path / "other.safetensors")
+    main(**SMOKE, compare=(f"digits={tmp_path}/other.safetensors",), out=tmp_path / "c")
+    pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "c/table.csv"), plain)
+    pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "c/beside/digits other.csv"), random)
     main(**SMOKE, weights=None, compare=("digits",), out=tmp_path / "d")
     pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "d/beside/digits.csv"), plain)
     pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "d/table.csv"), random)

@@ -187,5 +187,7 @@ def test_random_weights_follow_their_seed_and_leave_torchs_generator_alone() -> 
 
 def test_two_networks_of_one_name() -> None:
     assert networks([]) == {}
-    with pytest.raises(ValueError, match="there are two networks 'digits'; name each of them once"):
-        networks(["digits", "digits=file.pt"])
+    assert list(networks(["digits=a.pt", "digits=b.pt", "digits=none"])) == ["digits", "digits b", "digits random"]
+    for twice in (["digits=file.pt", "digits"], ["digits", "digits=a/file.pt", "digits=b/file.pt"]):
+        with pytest.raises(ValueError, match="there are two networks 'digits.*'; name each of them once"):
+            networks(twice)

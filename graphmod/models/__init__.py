@@ -27,19 +27,21 @@ def networks(entries: Sequence[str]) -> dict[str, tuple[str, str | None]]:
         entries: `"NAME"`, with the weights that come with it; `"NAME=FILE"`; or `"NAME=none"` for random weights.
 
     Returns:
-        Name and weights by a label for tables and legends.
+        Name and weights by a label for tables and legends: the name, or with the file's for the second of that name.
 
     Raises:
         ValueError: If two entries have one label.
 
     Example:
-        >>> networks(["digits", "vgg11=vgg11.pt", "vgg11=none"])
-        {'digits': ('digits', 'default'), 'vgg11': ('vgg11', 'vgg11.pt'), 'vgg11 random': ('vgg11', None)}
+        >>> networks(["digits", "digits=other.pt", "digits=none"])
+        {'digits': ('digits', 'default'), 'digits other': ('digits', 'other.pt'), 'digits random': ('digits', None)}
     """
     found: dict[str, tuple[str, str | None]] = {}
     for entry in entries:
         name, _, weights = entry.partition("=")
         label = f"{name} random" if weights == "none" else name
+        if label in found and weights not in ("", "none"):
+            label = f"{name} {Path(weights).stem}"
         if label in found:
             raise ValueError(f"there are two networks {label!r}; name each of them once")
         found[label] = name, None if weights == "none" else weights or "default"
