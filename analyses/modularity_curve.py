@@ -18,7 +18,7 @@ from graphmod.curves import compare_curves, dynamic_graph, measure, published_cu
 from graphmod.datasets import load
 from graphmod.graphs import find_graph
 from graphmod.graphs._dynamic import DynamicGraph
-from graphmod.models import build, networks
+from graphmod.models import build, networks, outputs_for
 from graphmod.plots.curve import plot_curve
 from graphmod.reports import result_folder, write_figure, write_settings, write_table
 from graphmod.samples import draw
@@ -56,7 +56,7 @@ def main(
     Args:
         model: digits, resnet20 (32, 44, 56, 110; 18, 34, 50, 101, 152), vgg11 (13, 16, 19), torchvision:, timm:NAME.
         weights: A file, or those that come with the model, or none for random ones.
-        num_classes: Outputs of the model; the classes of the data if none.
+        num_classes: Outputs of the model; if none, the classes of the data, or those of weights that come with it.
         dataset: digits, folder:PATH, torchvision:NAME or npz:PATH.
         split: Part of the data set.
         download: Lets torchvision download its data set into the folder datasets.
@@ -86,7 +86,7 @@ def main(
         draws = draw(samples.labels, num_samples, repeats, order=order, seed=seed)
         graphs: dict[str, list[DynamicGraph]] = {}
         for name, (kind, file) in entries.items():
-            outputs = num_classes or len(samples.classes)
+            outputs = num_classes or outputs_for(samples.classes, file)
             network = build(kind, num_classes=outputs, weights=file, device=device, seed=seed)
             graphs[name] = [
                 dynamic_graph(
