@@ -19,7 +19,7 @@ import torch
 from graphmod.ablation import ablation, rank_stability
 from graphmod.commandline import run
 from graphmod.datasets import load
-from graphmod.models import build
+from graphmod.models import build, outputs_for
 from graphmod.plots.sweep import plot_sweep
 from graphmod.reports import result_folder, write_figure, write_settings, write_table
 
@@ -64,7 +64,7 @@ def main(
     settings = dict(locals())
     with result_folder(out) as folder:
         samples = load(dataset, split=split, seed=seed)
-        network = build(model, num_classes=len(samples.classes), weights=weights, device=device)
+        network = build(model, num_classes=outputs_for(samples.classes, weights), weights=weights, device=device)
         table = ablation(
             network, samples.images, samples.labels, layers, k=k, num_samples=num_samples, metrics=metrics,
             symmetrize=symmetrize, weights=edge_weights, draws=draws, seed=seed,

@@ -20,7 +20,7 @@ from graphmod.commandline import run
 from graphmod.curves import dynamic_graph, measure, summarize
 from graphmod.datasets import load
 from graphmod.embeddings import embed, layer_positions
-from graphmod.models import build
+from graphmod.models import build, outputs_for
 from graphmod.plots.embedding import plot_embedding
 from graphmod.plots.graph_strip import plot_graph_strip
 from graphmod.reports import result_folder, write_figure, write_settings, write_table
@@ -67,7 +67,7 @@ def main(
     settings = dict(locals())
     with result_folder(out) as folder:
         samples = load(dataset, split=split, num_samples=num_samples, order=order, seed=seed)
-        network = build(model, num_classes=len(samples.classes), weights=weights, device=device)
+        network = build(model, num_classes=outputs_for(samples.classes, weights), weights=weights, device=device)
         few = draw(samples.labels, nodes, seed=seed)[0]
         graphs = dynamic_graph(network, samples.images, samples.labels, layers, k=k)
         parts = dynamic_graph(network, samples.images[few], samples.labels[few], layers, k=k, title="node-link")

@@ -20,7 +20,7 @@ from graphmod.communities import compare_communities, leiden, resolution_profile
 from graphmod.curves import dynamic_graph, measure, summarize
 from graphmod.datasets import load
 from graphmod.mixing import class_communities, class_mixing, worst_samples
-from graphmod.models import build
+from graphmod.models import build, outputs_for
 from graphmod.plots.alluvial import plot_alluvial
 from graphmod.plots.mixing import plot_mixing
 from graphmod.plots.panels import plot_panels
@@ -71,7 +71,7 @@ def main(
     settings = dict(locals())
     with result_folder(out) as folder:
         samples = load(dataset, split=split, num_samples=num_samples * repeats, order=order, seed=seed)
-        network = build(model, num_classes=len(samples.classes), weights=weights, device=device)
+        network = build(model, num_classes=outputs_for(samples.classes, weights), weights=weights, device=device)
         draws = draw(samples.labels, num_samples, repeats, order=order, seed=seed)
         graphs = [
             dynamic_graph(network, samples.images[rows], samples.labels[rows], layers, k=k, title=f"repeat {i + 1}")

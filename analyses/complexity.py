@@ -19,7 +19,7 @@ import torch
 from graphmod.commandline import run
 from graphmod.curves import dynamic_graph, measure, published_curves
 from graphmod.datasets import load
-from graphmod.models import build
+from graphmod.models import build, outputs_for
 from graphmod.models import networks as named
 from graphmod.plots.grid import plot_grid
 from graphmod.pruning import count_phases, redundant_layers
@@ -70,7 +70,9 @@ def main(
             samples = load(dataset, split=split, num_samples=num_samples * repeats, seed=seed)
             draws = draw(samples.labels, num_samples, repeats, seed=seed)
             for label, (name, weights) in entries.items():
-                network = build(name, num_classes=len(samples.classes), weights=weights, device=device, seed=seed)
+                network = build(
+                    name, num_classes=outputs_for(samples.classes, weights), weights=weights, device=device, seed=seed
+                )
                 graphs = [
                     dynamic_graph(network, samples.images[part], samples.labels[part], layers, k=k, title=label)
                     for part in draws

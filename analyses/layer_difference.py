@@ -22,7 +22,7 @@ from graphmod.activations import each_layer
 from graphmod.commandline import run
 from graphmod.curves import dynamic_graph, measure, summarize
 from graphmod.datasets import load
-from graphmod.models import build
+from graphmod.models import build, outputs_for
 from graphmod.plots.heatmap import plot_heatmap
 from graphmod.reports import result_folder, write_figure, write_settings, write_table
 
@@ -68,9 +68,9 @@ def main(
     settings = dict(locals())
     with result_folder(out) as folder:
         samples = load(dataset, split=split, num_samples=num_samples, order=order, seed=seed)
-        images, num_classes = samples.images, len(samples.classes)
+        images, classes = samples.images, samples.classes
         networks = [
-            build(name, num_classes=num_classes, weights=file, device=device)
+            build(name, num_classes=outputs_for(classes, file), weights=file, device=device)
             for name, file in ((model, weights), (other, other_weights)) if name
         ]  # fmt: skip
         graphs = [dynamic_graph(network, images, samples.labels, layers, k=k) for network in networks]

@@ -17,7 +17,7 @@ import pandas as pd
 import torch
 
 from graphmod.commandline import run
-from graphmod.datasets import load
+from graphmod.datasets import load_train_and_test
 from graphmod.models import build, save_weights
 from graphmod.plots.pruning import plot_pruning
 from graphmod.plots.sweep import plot_sweep
@@ -80,7 +80,7 @@ def main(
     if repeats < 1:
         raise ValueError(f"repeats must be at least 1; got {repeats}")
     with result_folder(out) as folder:
-        data, test = (load(dataset, split=name) for name in ("train", "test"))
+        data, test = load_train_and_test(dataset)
         whole = build(model, num_classes=len(data.classes), weights=weights, device=device)
         results = []
         for one in range(seed, seed + repeats):

@@ -19,7 +19,7 @@ from graphmod.commandline import run
 from graphmod.curves import dynamic_graph, measure, rank_correlation, summarize
 from graphmod.datasets import load
 from graphmod.metrics import find_metric
-from graphmod.models import build
+from graphmod.models import build, outputs_for
 from graphmod.plots.panels import plot_panels
 from graphmod.reports import result_folder, write_figure, write_settings, write_table
 from graphmod.samples import draw
@@ -63,7 +63,7 @@ def main(
     settings = dict(locals())
     with result_folder(out) as folder:
         samples = load(dataset, split=split, num_samples=num_samples * repeats, order=order, seed=seed)
-        network = build(model, num_classes=len(samples.classes), weights=weights, device=device)
+        network = build(model, num_classes=outputs_for(samples.classes, weights), weights=weights, device=device)
         draws = draw(samples.labels, num_samples, repeats, order=order, seed=seed)
         functions = [find_metric(name) for name in dict.fromkeys(["modularity", *metrics])]
         repeats_of = []

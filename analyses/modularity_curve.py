@@ -18,7 +18,7 @@ from graphmod.curves import compare_curves, dynamic_graph, measure, published_cu
 from graphmod.datasets import load
 from graphmod.graphs import find_graph
 from graphmod.graphs._dynamic import DynamicGraph
-from graphmod.models import build, networks
+from graphmod.models import build, networks, outputs_for
 from graphmod.plots.curve import plot_curve
 from graphmod.reports import result_folder, write_figure, write_settings, write_table
 from graphmod.samples import draw
@@ -56,7 +56,7 @@ def main(
     Args:
         model: digits, resnet20 (32, 44, 56, 110; 18, 34, 50, 101, 152), vgg11 (13, 16, 19), torchvision:, timm:NAME.
         weights: A file, or those that come with the model, or none for random ones.
-        num_classes: Outputs of the model; the classes of the data if none.
+        num_classes: Outputs of the model; if none, the classes of the data, or those of weights that come with it.
         dataset: digits, folder:PATH, torchvision:NAME or npz:PATH.
         split: Part of the data set.
         download: Lets torchvision download its data set into the folder datasets.
@@ -78,14 +78,15 @@ def main(
         out: Folder of the result.
     """
     settings = dict(locals())
-    references = {name: published_curve(name) for name in published}
+    entries = networks([f"{model}={weights or 'none'}", *compare])
+    label, references = next(iter(entries)), {name: published_curve(name) for name in published}
     with result_folder(out) as folder:
         samples = load(dataset, split=split, num_samples=num_samples * repeats, order=order, seed=seed,
                        image_size=image_size, download=download)  # fmt: skip
         draws = draw(samples.labels, num_samples, repeats, order=order, seed=seed)
         graphs: dict[str, list[DynamicGraph]] = {}
-        for name, (kind, file) in {model: (model, weights), **networks(compare)}.items():
-            outputs = num_classes or len(samples.classes)
+        for name, (kind, file) in entries.items():
+            outputs = num_classes or outputs_for(samples.classes, file)
             network = build(kind, num_classes=outputs, weights=file, device=device, seed=seed)
             graphs[name] = [
                 dynamic_graph(
@@ -94,18 +95,18 @@ def main(
                 )
                 for i, rows in enumerate(draws)
             ]  # fmt: skip
-        graphs |= {"shuffled labels": [repeat.shuffled(seed) for repeat in graphs[model]]} if shuffled else {}
+        graphs |= {"shuffled labels": [repeat.shuffled(seed) for repeat in graphs[label]]} if shuffled else {}
         measured = {name: measure(repeated) for name, repeated in graphs.items()}
         curves = {name: summarize(values) for name, values in measured.items()}
-        curve = curves.pop(model)
+        curve = curves.pop(label)
 
-        tables = {"table": curve, "repeats": measured[model], **{f"beside/{name}": one for name, one in curves.items()}}
+        tables = {"table": curve, "repeats": measured[label], **{f"beside/{name}": one for name, one in curves.items()}}
         for name, table in tables.items():
             write_table(folder / f"{name}.csv", table)
         if beside := curves | references:
             write_table(folder / "agreement.csv", compare_curves(curve, beside))
-        write_figure(folder / "figure.png", plot_curve(curve, label=model, beside=beside))
-        for i, repeat in enumerate(graphs[model]):
+        write_figure(folder / "figure.png", plot_curve(curve, label=label, beside=beside))
+        for i, repeat in enumerate(graphs[label]):
             repeat.save(folder / f"graphs/repeat{i}.safetensors")
         write_settings(folder, settings, samples=[[samples.ids[row] for row in rows.tolist()] for rows in draws])
     print(curve[["layer", "modularity", "modularity_std", "overlap", "expected", "normalized"]].round(4).to_string())

@@ -20,7 +20,7 @@ from graphmod.commandline import run
 from graphmod.curves import dynamic_graph, measure, summarize
 from graphmod.datasets import load
 from graphmod.metrics.modularity import modularity_terms
-from graphmod.models import build
+from graphmod.models import build, outputs_for
 from graphmod.plots.panels import plot_panels
 from graphmod.reports import result_folder, write_figure, write_settings, write_table
 from graphmod.samples import draw
@@ -67,7 +67,7 @@ def main(
     settings = dict(locals())
     with result_folder(out) as folder:
         samples = load(dataset, split=split, num_samples=num_samples * repeats, order=order, seed=seed)
-        network = build(model, num_classes=len(samples.classes), weights=weights, device=device)
+        network = build(model, num_classes=outputs_for(samples.classes, weights), weights=weights, device=device)
         draws = draw(samples.labels, num_samples, repeats, order=order, seed=seed)
         graphs = [
             dynamic_graph(network, samples.images[rows], samples.labels[rows], layers, k=k, title=f"repeat {i + 1}")

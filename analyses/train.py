@@ -14,7 +14,7 @@ import pandas as pd
 import torch
 
 from graphmod.commandline import run
-from graphmod.datasets import load
+from graphmod.datasets import load_train_and_test
 from graphmod.models import build, save_weights
 from graphmod.plots.training import plot_training
 from graphmod.reports import result_folder, write_figure, write_settings, write_table
@@ -66,8 +66,7 @@ def main(
     """
     settings = dict(locals())
     with result_folder(out) as folder:
-        splits = [load(dataset, split=name, image_size=image_size, download=download) for name in ("train", "test")]
-        data, test = splits
+        data, test = load_train_and_test(dataset, image_size=image_size, download=download)
         network = build(model, num_classes=len(data.classes), device=device, seed=seed)
         table = pd.DataFrame(
             train(

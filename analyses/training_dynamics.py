@@ -18,7 +18,7 @@ import pandas as pd
 import torch
 
 from graphmod.commandline import run
-from graphmod.datasets import load
+from graphmod.datasets import load_train_and_test
 from graphmod.models import build, save_weights
 from graphmod.plots.dynamics import plot_dynamics
 from graphmod.reports import result_folder, write_figure, write_settings, write_table
@@ -74,10 +74,9 @@ def main(
     """
     settings = dict(locals())
     with result_folder(out) as folder:
-        data, test = (load(dataset, split=name, image_size=image_size, download=download) for name in ("train", "test"))
+        data, test = load_train_and_test(dataset, image_size=image_size, download=download)
         rows = draw(test.labels, num_samples, seed=seed)[0]
-        torch.manual_seed(seed)
-        network = build(model, num_classes=len(data.classes), device=device)
+        network = build(model, num_classes=len(data.classes), device=device, seed=seed)
         path = checkpoint and checkpoint.with_name(f"{checkpoint.name}.csv")
         tracker = ModularityTracker(network, test.images[rows], test.labels[rows], layers, every=every, k=k, path=path)
         probe, last = {"k": k, "num_samples": num_samples, "every": every}, max(tracker.table.epoch, default=-1)

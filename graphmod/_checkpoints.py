@@ -1,22 +1,55 @@
 """What a training keeps on disk: its settings, its history, and the state of everything that changes."""
 
 import hashlib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim.lr_scheduler import LRScheduler
 
-from ._files import read_torch
+from ._files import read_torch, readable
+
+# Settings that older checkpoints do not name, with the values that they were trained with.
+EARLIER = {
+    "milestones": [], "warmup": 0, "teacher": None, "teacher_weight": 0.0, "temperature": 4.0, "precision": "float32",
+    "channels_last": False, "num_held_out": 0,
+}  # fmt: skip
+PRINTS = ("train_data", "held_out_data", "test_data", "weights")
+"""Fingerprints of what a run is trained on, judged by and started from; older checkpoints do not know them."""
 
 
-def fingerprint(model: nn.Module) -> str:
-    """What the numbers of a model are, in 16 letters."""
+def fingerprint(values: Iterable[Any]) -> str:
+    """What the numbers of the tensors among some values are, in 16 letters."""
     digest = hashlib.blake2b(digest_size=8)
-    for tensor in [*model.parameters(), *model.buffers()]:
-        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+    for tensor in values:
+        if isinstance(tensor, Tensor):
+            digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
     return digest.hexdigest()
+
+
+def resume(
+    checkpoint: str | Path,
+    settings: dict[str, Any],
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    schedule: LRScheduler,
+) -> tuple[list[dict[str, float]], dict[str, Any]]:
+    """Puts a run where its checkpoint left it, and returns its history and settings.
+
+    The model has the weights that the run started from, or those at which it stopped.
+    """
+    state = load_checkpoint(checkpoint, next(model.parameters()).device)
+    found = {name: settings[name] for name in PRINTS} | EARLIER | state["settings"]
+    with readable(checkpoint, "a checkpoint of this training"):
+        if fingerprint(model.state_dict().values()) == fingerprint(state["model"].values()):
+            settings = settings | {"weights": found["weights"]}
+    if found != settings:
+        raise ValueError(f"{checkpoint} is of another run, with {state['settings']}; remove it to start anew")
+    with readable(checkpoint, "a checkpoint of this training"):
+        restore(model, optimizer, schedule, state)
+    return state["history"], settings
 
 
 def load_checkpoint(checkpoint: str | Path, device: torch.device) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """A step of a training: forward passes, loss and gradients of one batch; on a GPU, recorded once and replayed."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Literal
 
 import torch
@@ -30,9 +31,20 @@ def step_of(
     return step
 
 
+@contextmanager
+def seeded(seed: int, device: torch.device) -> Iterator[None]:
+    """Seeds torch's own generators of the CPU and of a GPU for a while; afterwards they are as they were."""
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        torch.default_generator.manual_seed(seed)
+        if device.type == "cuda":
+            torch.cuda.default_generators[device.index].manual_seed(seed)
+        yield
+
+
 def recorded(step: Step, model: nn.Module, x: Tensor, y: Tensor) -> Step:
     """Returns the same step for batches of the shape of `x` and `y`, as a CUDA graph, which has no kernels to launch.
 
+    It is recorded and replayed on the GPU of `x`, which need not be the current one.
     Its gradients lie where they lay when it was recorded: a replay replaces them; between replays they may be zeroed in
     place, but not be taken away.
 
@@ -43,17 +55,18 @@ def recorded(step: Step, model: nn.Module, x: Tensor, y: Tensor) -> Step:
     statistics = [(buffer, buffer.clone()) for buffer in model.buffers()]
     search, torch.backends.cudnn.benchmark = torch.backends.cudnn.benchmark, True  # for the fastest kernels
     try:
-        beside = torch.cuda.Stream()
-        beside.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(beside):  # libraries make ready what must not be recorded
-            for _ in range(3):
-                model.zero_grad(set_to_none=True)
-                step(*given)
-        torch.cuda.current_stream().wait_stream(beside)
-        model.zero_grad(set_to_none=True)
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
-            found = step(*given)
+        with torch.cuda.device(x.device):
+            beside = torch.cuda.Stream()
+            beside.wait_stream(torch.cuda.current_stream())
+            with torch.random.fork_rng([x.device]), torch.cuda.stream(beside):  # libraries make themselves ready
+                for _ in range(3):
+                    model.zero_grad(set_to_none=True)
+                    step(*given)
+            torch.cuda.current_stream().wait_stream(beside)
+            model.zero_grad(set_to_none=True)
+            graph = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(graph, stream=beside):  # torch's own stream is of the first GPU that it records on
+                found = step(*given)
     finally:
         torch.backends.cudnn.benchmark = search
     for buffer, before in statistics:
@@ -62,7 +75,8 @@ def recorded(step: Step, model: nn.Module, x: Tensor, y: Tensor) -> Step:
     def replay(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         for place, value in zip(given, (x, y), strict=True):
             place.copy_(value)
-        graph.replay()
+        with torch.cuda.device(x.device):
+            graph.replay()
         return found[0].clone(), found[1].clone()
 
     return replay

@@ -1,25 +1,15 @@
 """Labelled images by name: digits, a folder of images, torchvision's data sets, NumPy archives."""
 
-import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from ._files import existing_file, npz_names, read_npz, readable, reason
-from ._names import natural_order, nearest
+from ._sources import Source, find_source
 from .manifest import note_input
-from .samples import Order, draw, interleaved
-
-MAX_CLASSES = 100_000
-"""Labels of an archive are below this: each class has a name, and the network an output."""
+from .samples import Order, draw
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,14 +52,14 @@ def load(
         name: One of
 
             - `"digits"`: scikit-learn's handwritten digits, 8 × 8, grey; 797 to train, 1,000 to test, no download;
-            - `"folder:PATH"`: one folder a class in `PATH/<split>` (or in `PATH`, where there are no splits), images of
-              any format that Pillow reads, as RGB, of at most `PIL.Image.MAX_IMAGE_PIXELS`. File order is by file name
-              over all classes; links are followed;
+            - `"folder:PATH"`: one folder a class in `PATH/<split>` (or in `PATH`, which is then one part without
+              splits), images of any format that Pillow reads, of 8 or 16 bits, as RGB, of at most
+              `PIL.Image.MAX_IMAGE_PIXELS`. File order is by file name over all classes; links are followed;
             - `"torchvision:NAME"`: a class of `torchvision.datasets`, such as `CIFAR10`, kept in `root`; torchvision
               reads pickles only of files whose checksum it knows;
-            - `"npz:PATH"`: a NumPy archive of `images` (uint8, or floating in [0, 1]; `[N, C, H, W]`, `[N, H, W, C]` or
-              `[N, H, W]`) and `labels`.
-        split: `"train"` or `"test"`, where the data set has them.
+            - `"npz:PATH"`: a NumPy archive of `<split>_images` (uint8, or floating in [0, 1]; `[N, C, H, W]`,
+              `[N, H, W, C]` or `[N, H, W]`) and `<split>_labels`, or of `images` and `labels`, one part without splits.
+        split: `"train"` or `"test"`, or another that the data set has; of no effect where it is one part.
         num_samples: How many; all of them if None.
         order: `"file"` takes the first ones, `"stratified"` a draw in which every class has its share.
         seed: Seed of a stratified draw.
@@ -78,8 +68,8 @@ def load(
         download: Lets torchvision download them.
 
     Raises:
-        ValueError: If there is no such data set, too few samples, an image that cannot be read, a class folder without
-            images, or images of unlike sizes.
+        ValueError: If there is no such data set or split, too few samples, an image that cannot be read, a class folder
+            without images, or images of unlike sizes.
         FileNotFoundError: If a path does not exist.
 
     Example:
@@ -87,19 +77,53 @@ def load(
         >>> digits.images.shape, digits.classes[:3]
         (torch.Size([100, 1, 8, 8]), ['0', '1', '2'])
     """
-    kind, _, rest = name.partition(":")
-    sources: dict[str, Callable[[], _Source]] = {
-        "digits": lambda: _digits(split),
-        "folder": lambda: _folder(Path(rest), split),
-        "torchvision": lambda: _torchvision(rest, split, root, download),
-        "npz": lambda: _npz(Path(rest)),
-    }
-    if kind not in sources or (kind == "digits") == bool(rest):
+    return _read(find_source(name, split, root, download), name, split, num_samples, order, seed, image_size)
+
+
+def load_train_and_test(
+    name: str, *, image_size: int | None = None, root: str | Path = "datasets", download: bool = False
+) -> tuple[Samples, Samples]:
+    """Reads the images to train on and those that judge; where both would be the same ones, it refuses.
+
+    Args:
+        name: As in `load`.
+        image_size: As in `load`.
+        root: As in `load`.
+        download: As in `load`.
+
+    Raises:
+        ValueError: As `load`, or if the data set is one part without splits, or numbers classes otherwise in one split
+            than in the other.
+        FileNotFoundError: If a path does not exist.
+
+    Example:
+        >>> [len(samples) for samples in load_train_and_test("digits")]
+        [797, 1000]
+    """
+    sources = {split: find_source(name, split, root, download) for split in ("train", "test")}
+    if not all(source.has_splits for source in sources.values()):
         raise ValueError(
-            f"there is no data set {name!r}; choose digits, folder:PATH, torchvision:NAME or npz:PATH "
-            f"({nearest(kind, sources)})"
+            f"{name} is one part without the splits train and test; a test on images that were trained on says nothing"
         )
-    source = sources[kind]()
+    learned, judged = (source.classes for source in sources.values())
+    if judged != learned[: len(judged)]:
+        raise ValueError(
+            f"the test images of {name} must have the classes of its training images, which are numbered in order; "
+            f"got {', '.join(judged[:3])}, … for {', '.join(learned[:3])}, …"
+        )
+    train, test = (_read(source, name, split, image_size=image_size) for split, source in sources.items())
+    return train, test
+
+
+def _read(
+    source: Source,
+    name: str,
+    split: str,
+    num_samples: int | None = None,
+    order: Order = "file",
+    seed: int = 0,
+    image_size: int | None = None,
+) -> Samples:
     if num_samples is None:
         chosen = torch.arange(len(source.labels))
     else:
@@ -115,142 +139,6 @@ def load(
     samples = Samples(torch.stack(images), source.labels[chosen], ids, source.classes)
     note_input("data", name, [samples.images, samples.labels], split=split, num_samples=len(ids))
     return samples
-
-
-# --- where images come from ---
-
-
-@dataclass(frozen=True)
-class _Source:
-    labels: Tensor
-    ids: Sequence[str]
-    classes: list[str]
-    read: Callable[[int], Tensor]
-
-
-def _digits(split: str) -> _Source:
-    from sklearn.datasets import load_digits
-
-    pixels, labels = load_digits(return_X_y=True)
-    labels = torch.from_numpy(labels).long()
-    order = interleaved(labels, seed=0)
-    splits = {"test": order[:1000], "train": order[1000:]}
-    if split not in splits:
-        raise ValueError(f"digits has the splits train and test; got {split!r}")
-    rows = splits[split].sort().values
-    images = torch.from_numpy(pixels).float().view(-1, 1, 8, 8) / 16
-    ids = [str(row) for row in rows.tolist()]
-    return _Source(labels[rows], ids, [str(digit) for digit in range(10)], lambda i: images[rows[i]])
-
-
-def _folder(path: Path, split: str) -> _Source:
-    try:
-        there = path.is_dir()
-    except (OSError, ValueError):  # a name that no folder can have
-        there = False
-    if not there:
-        raise FileNotFoundError(f"there is no folder {path}")
-    extensions = set(Image.registered_extensions())
-    base = path / split if (path / split).is_dir() else path
-    folders = sorted(folder for folder in base.iterdir() if folder.is_dir() and not folder.name.startswith("."))
-    if not folders:
-        raise ValueError(f"{base} holds no class folders; expected {base}/<class>/<image>")
-    files = []
-    for number, folder in enumerate(folders):
-        visible = [file for file in folder.iterdir() if not file.name.startswith(".")]
-        found = [(file, number) for file in visible if file.suffix.lower() in extensions]
-        if not found:
-            inside = sorted(child.name for child in folder.iterdir() if child.is_dir())
-            hint = f"; it holds the folders {', '.join(inside[:3])}: is {folder.name} a split?" if inside else ""
-            raise ValueError(f"class folder {folder} holds no images{hint}")
-        files += found
-    files.sort(key=lambda item: (natural_order(item[0].name), item[1]))
-    labels = torch.tensor([number for _, number in files])
-    ids = [str(file.relative_to(base)) for file, _ in files]
-    return _Source(labels, ids, [folder.name for folder in folders], lambda i: _image(files[i][0]))
-
-
-def _image(file: Path) -> Tensor:
-    formats = [name for name in Image.OPEN if name != "EPS"]  # which Pillow would hand to another program
-    existing_file(file)
-    with _decoding(file), Image.open(file, formats=formats) as image:
-        return _to_tensor(image.convert("RGB"))
-
-
-@contextmanager
-def _decoding(name: str | Path) -> Iterator[None]:
-    """Pillow's warning that an image is a bomb is an error, and every error a sentence."""
-    with readable(name, "an image that can be read"), warnings.catch_warnings():
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
-        yield
-
-
-def _to_tensor(image: Image.Image) -> Tensor:
-    pixels = torch.from_numpy(np.array(image))
-    return (pixels[None] if pixels.dim() == 2 else pixels.permute(2, 0, 1)).float() / 255
-
-
-def _torchvision(name: str, split: str, root: str | Path, download: bool) -> _Source:
-    from torchvision import datasets
-
-    kind = getattr(datasets, name) if name in datasets.__all__ else None
-    if not isinstance(kind, type):
-        raise ValueError(f"torchvision.datasets has no {name!r}; {nearest(name, datasets.__all__)}")
-    takes_split = name in {"SVHN", "STL10", "Food101", "Flowers102", "DTD", "GTSRB", "EuroSAT", "ImageNet"}
-    which: dict[str, Any] = {"split": split} if takes_split else {"train": split == "train"}
-    which |= {} if name == "ImageNet" else {"download": download}
-    try:
-        data = kind(str(root), **which)
-    except TypeError as error:  # some classes have other splits
-        raise ValueError(f"torchvision:{name} has no train and test split; use folder:PATH or pass tensors") from error
-    except (RuntimeError, FileNotFoundError) as error:
-        raise FileNotFoundError(f"torchvision:{name} was not found in {root}: {reason(error)}") from error
-    except Exception as error:  # of a data set that wants more than a split, or of files that are broken
-        raise ValueError(
-            f"torchvision:{name} cannot be read: {reason(error)}; use folder:PATH or pass tensors"
-        ) from error
-    targets = getattr(data, "targets", None)
-    targets = getattr(data, "labels", None) if targets is None else targets
-    targets = getattr(data, "_labels", None) if targets is None else targets
-    if targets is None:
-        raise ValueError(f"torchvision:{name} does not list its labels; use folder:PATH or pass tensors")
-    labels = torch.as_tensor(targets).long()
-    classes = [str(one) for one in getattr(data, "classes", range(int(labels.max()) + 1))]
-
-    def read(i: int) -> Tensor:
-        with _decoding(f"sample {i} of torchvision:{name}"):
-            image = data[i][0]
-            return _to_tensor(image if image.mode in ("L", "RGB") else image.convert("RGB"))
-
-    return _Source(labels, [str(i) for i in range(len(labels))], classes, read)
-
-
-def _npz(path: Path) -> _Source:
-    if not {"images", "labels"} <= set(npz_names(path)):
-        raise ValueError(f"{path} must hold the arrays images and labels")
-    images, numbers = read_npz(path, "images"), read_npz(path, "labels")
-    if numbers.dtype.kind not in "iu" or numbers.ndim != 1 or not numbers.size:
-        raise ValueError(
-            f"{path}: labels must be integers [N], N at least 1; got {numbers.dtype} {list(numbers.shape)}"
-        )
-    if numbers.min() < 0 or numbers.max() >= MAX_CLASSES:
-        raise ValueError(f"{path}: labels must be in 0 … {MAX_CLASSES - 1}; got {numbers.min()} to {numbers.max()}")
-    labels = torch.from_numpy(numbers.astype(np.int64))
-    if images.dtype != np.uint8 and (images.dtype.kind != "f" or images.dtype.itemsize > 8):
-        raise ValueError(f"{path}: images must be uint8 or floating; got {images.dtype}")
-    images = images.astype(images.dtype.newbyteorder("="), copy=False)
-    if images.ndim == 3:
-        images = images[:, None]
-    elif images.ndim == 4 and images.shape[1] not in (1, 3) and images.shape[3] in (1, 3):
-        images = images.transpose(0, 3, 1, 2)
-    if images.ndim != 4 or labels.shape != (len(images),) or not images.size:
-        raise ValueError(f"{path}: images must be [N, C, H, W] with one label each; got {list(images.shape)}")
-    if images.dtype != np.uint8 and not (images.min() >= 0 and images.max() <= 1):
-        raise ValueError(f"{path}: images must be uint8 or in [0, 1]; got {images.min():g} to {images.max():g}")
-    scale = 255 if images.dtype == np.uint8 else 1
-    ids = [str(i) for i in range(len(labels))]
-    classes = [str(i) for i in range(int(labels.max()) + 1)]
-    return _Source(labels.long(), ids, classes, lambda i: torch.from_numpy(images[i].copy()).float() / scale)
 
 
 def _sized(image: Tensor, size: int | None) -> Tensor:

@@ -14,15 +14,10 @@ from torch.optim.lr_scheduler import CosineAnnealingLR, LambdaLR, LRScheduler
 from tqdm.auto import tqdm
 
 from ._augmentation import augmented, scaled
-from ._checkpoints import fingerprint, load_checkpoint, restore
-from ._files import atomic_file, readable
-from ._steps import Precision, recorded, step_of
-
-# Settings that older checkpoints do not name, with the values that they were trained with.
-_EARLIER = {
-    "milestones": [], "warmup": 0, "teacher": None, "teacher_weight": 0.0, "temperature": 4.0, "precision": "float32",
-    "channels_last": False, "num_held_out": 0,
-}  # fmt: skip
+from ._checkpoints import fingerprint, resume
+from ._files import atomic_file
+from ._steps import Precision, recorded, seeded, step_of
+from .activations import evaluation
 
 
 def train(
@@ -57,7 +52,8 @@ def train(
     The model is changed in place and is in evaluation mode whenever a value comes out, so that it can be measured
     between epochs. With a checkpoint a run that was stopped goes on after its last full epoch and ends with the
     weights that it would have had (on a GPU, but for the order of its sums); the epochs already done come out again,
-    without work.
+    without work. What the model draws from torch's own generators, as dropout does, is seeded for each epoch, and the
+    generators are left as they were.
 
     With a teacher, such as the network that the model was pruned from, an image with logits z, and t from the teacher,
     has the loss
@@ -78,7 +74,7 @@ def train(
         lr: Learning rate of the first epoch; it falls to 0 along a cosine.
         milestones: Epochs after which the learning rate is multiplied by 0.1, instead of the cosine.
         warmup: Number n of first epochs in which the learning rate is multiplied by 1/(n + 1), 2/(n + 1), ...
-        momentum: Momentum of SGD.
+        momentum: Momentum of SGD, Nesterov's; 0 for none.
         weight_decay: Weight decay.
         augment: Shifts each image at random by up to so many pixels (4 is usual for CIFAR).
         flip: Also mirrors half of the images.
@@ -94,8 +90,9 @@ def train(
         held_out: Images and labels to measure accuracy on after each epoch, besides the test images.
         test_images: Images to measure accuracy on after each epoch.
         test_labels: Their labels.
-        seed: Seed of the order and the augmentation, alike on all devices; the model's weights are the caller's.
-        checkpoint: File to keep the run in after each epoch.
+        seed: Seed of the order and the augmentation, alike on all devices, and of dropout; the model's weights are the
+            caller's.
+        checkpoint: File to keep the run in after each epoch, with fingerprints of images, labels and first weights.
         progress: Shows a progress bar on a terminal.
 
     Yields:
@@ -104,8 +101,8 @@ def train(
 
     Raises:
         ValueError: If labels are not one for each image, an option is out of its range, the teacher has other classes,
-            a CUDA graph is asked for on a CPU, the checkpoint is of a run with other settings or another teacher, or
-            the loss is no longer finite.
+            a CUDA graph is asked for on a CPU, the checkpoint is of a run with other settings, images, labels, first
+            weights or another teacher, or the loss is no longer finite.
 
     Example:
         >>> x = torch.rand(64, 2)
@@ -132,21 +129,19 @@ def train(
     settings = {
         "epochs": epochs, "batch_size": batch_size, "lr": lr, "milestones": list(milestones), "warmup": warmup,
         "momentum": momentum, "weight_decay": weight_decay, "augment": augment, "flip": flip,
-        "teacher": None if taught is None else fingerprint(taught), "teacher_weight": share,
-        "temperature": temperature, "precision": precision, "channels_last": channels_last, "seed": seed,
-        "num_images": len(images), "num_held_out": len(held_out[0]) if held_out else 0,
+        "teacher": None if taught is None else fingerprint([*taught.parameters(), *taught.buffers()]),
+        "teacher_weight": share, "temperature": temperature, "precision": precision, "channels_last": channels_last,
+        "seed": seed, "num_images": len(images), "num_held_out": len(held_out[0]) if held_out else 0,
     }  # fmt: skip
+    if checkpoint is not None:
+        settings |= {f"{name}_data": fingerprint(sets[name]) if name in sets else None for name in pairs}
+        settings["weights"] = fingerprint(model.state_dict().values())
     model.to(memory_format=layout)
-    optimizer = torch.optim.SGD(model.parameters(), lr, momentum, weight_decay=weight_decay, nesterov=True)
+    optimizer = torch.optim.SGD(model.parameters(), lr, momentum, weight_decay=weight_decay, nesterov=momentum > 0)
     schedule = _schedule(optimizer, epochs, milestones, warmup)
     history: list[dict[str, float]] = []
     if checkpoint is not None and Path(checkpoint).is_file():
-        state = load_checkpoint(checkpoint, home)
-        if _EARLIER | state["settings"] != settings:
-            raise ValueError(f"{checkpoint} is of another run, with {state['settings']}; remove it to start anew")
-        with readable(checkpoint, "a checkpoint of this training"):
-            restore(model, optimizer, schedule, state)
-        history = state["history"]
+        history, settings = resume(checkpoint, settings, model, optimizer, schedule)
     model.eval()
     yield from history
 
@@ -159,18 +154,20 @@ def train(
         losses, correct = [], []  # they stay on the device, so that nothing waits for it within the epoch
         rate = float(schedule.get_last_lr()[0])
         model.train()
-        for rows in tqdm(steps, f"epoch {epoch}/{epochs}", leave=False, unit="step", disable=not progress or None):
-            x, y = augmented(images[rows], augment, flip, generator), labels[rows]
-            x = scaled(x).to(memory_format=layout)
-            if cuda_graph and len(rows) == batch_size:
-                replay = replay or recorded(step, model, x, y)
-                loss, right = replay(x, y)
-            else:
-                optimizer.zero_grad(set_to_none=not cuda_graph)
-                loss, right = step(x, y)
-            optimizer.step()
-            losses.append(loss)
-            correct.append(right)
+        with seeded(seed * 1_000_003 + epoch + 2**31, home):  # not the numbers of the augmentation
+            shown = tqdm(steps, f"epoch {epoch}/{epochs}", leave=False, unit="step", disable=not progress or None)
+            for rows in shown:
+                x, y = augmented(images[rows], augment, flip, generator), labels[rows]
+                x = scaled(x).to(memory_format=layout)
+                if cuda_graph and len(rows) == batch_size:
+                    replay = replay or recorded(step, model, x, y)
+                    loss, right = replay(x, y)
+                else:
+                    optimizer.zero_grad(set_to_none=not cuda_graph)
+                    loss, right = step(x, y)
+                optimizer.step()
+                losses.append(loss)
+                correct.append(right)
         schedule.step()
         model.eval()
         row: dict[str, float] = {
@@ -194,10 +191,10 @@ def train(
 
 
 def accuracy(model: nn.Module, images: Tensor, labels: Tensor, *, batch_size: int = 500) -> float:
-    """Returns the share of images, in [0, 1], whose largest logit is that of their label; the model's mode stays.
+    """Returns the share of images, in [0, 1], whose largest logit is that of their label.
 
     Args:
-        model: A classifier of `images`.
+        model: A classifier of `images`; it runs in evaluation mode and is left as it was.
         images: `[N, ...]`, uint8 in [0, 255], divided by 255, or floating.
         labels: Int64 `[N]`.
         batch_size: Images in one forward pass.
@@ -211,7 +208,7 @@ def accuracy(model: nn.Module, images: Tensor, labels: Tensor, *, batch_size: in
     """
     _check_labels(images, labels)
     home = next(model.parameters(), images).device
-    with torch.no_grad():
+    with torch.no_grad(), evaluation(model):
         found = torch.cat([model(scaled(x.to(home))).argmax(1) for x in images.split(batch_size)])
     return float((found.cpu() == labels.cpu()).double().mean())
 

@@ -14,7 +14,7 @@ import torch
 from graphmod import DynamicGraph, measure, summarize
 from graphmod._family import members
 from graphmod.datasets import load
-from graphmod.models import build
+from graphmod.models import build, save_weights
 from graphmod.training import accuracy
 
 STUDIES = members("analyses")
@@ -111,8 +111,15 @@ def test_modularity_curve_with_networks_and_labels_beside(tmp_path: Path) -> Non
     random = pd.read_csv(tmp_path / "b/beside/digits random.csv")
     assert random.modularity.iloc[-1] < table.modularity.iloc[-1] - 0.05
     assert pd.read_csv(tmp_path / "b/beside/shuffled labels.csv").modularity.abs().max() < 0.3
-    with pytest.raises(ValueError, match="there are two networks"):
-        main(**SMOKE, compare=("digits=a.pt", "digits=b.pt"), out=tmp_path / "c")
+    with pytest.raises(ValueError, match="there are two networks 'digits'"):
+        main(**SMOKE, compare=("digits",), out=tmp_path / "c")
+    save_weights(build("digits", seed=0), tmp_path / "other.safetensors")
+    main(**SMOKE, compare=(f"digits={tmp_path}/other.safetensors",), out=tmp_path / "c")
+    pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "c/table.csv"), plain)
+    pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "c/beside/digits other.csv"), random)
+    main(**SMOKE, weights=None, compare=("digits",), out=tmp_path / "d")
+    pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "d/beside/digits.csv"), plain)
+    pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "d/table.csv"), random)
 
 
 def test_layer_pruning_repeats_with_other_seeds(tmp_path: Path) -> None:
@@ -132,6 +139,18 @@ def test_layer_pruning_repeats_with_other_seeds(tmp_path: Path) -> None:
     assert names == {f"{name} {seed}.safetensors" for name in summary.network for seed in (0, 1)}
     with pytest.raises(ValueError, match="repeats must be at least 1; got 0"):
         main(**{**SMOKE, "repeats": 0}, out=tmp_path / "none")
+
+
+def test_training_dynamics_starts_from_the_weights_of_its_seed(tmp_path: Path) -> None:
+    from analyses.training_dynamics import SMOKE, main
+
+    state = torch.get_rng_state()
+    main(**{**SMOKE, "epochs": 1}, seed=1, out=tmp_path / "one")
+    test = load("digits")
+    start = pd.read_csv(tmp_path / "one/training.csv").test_accuracy[0]
+    assert start == accuracy(build("digits", seed=1), test.images, test.labels)
+    assert start != accuracy(build("digits"), test.images, test.labels)
+    assert torch.equal(torch.get_rng_state(), state)
 
 
 def test_complexity_counts_the_phases_of_its_curves(tmp_path: Path) -> None:

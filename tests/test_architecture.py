@@ -25,6 +25,7 @@ RANKS = [
         "manifest",
         "pooling",
         "samples",
+        "_sources",
         "data",
     },
     {
@@ -34,7 +35,6 @@ RANKS = [
         "metrics",
         "models",
         "datasets",
-        "training",
         "plots",
         "reports",
         "stored",
@@ -50,6 +50,7 @@ RANKS = [
         "mixing",
         "significance",
         "similarity",
+        "training",
         "trajectories",
     },
     {"surgery", "trials"},

@@ -4,7 +4,9 @@ import inspect
 import sys
 import warnings
 from copy import deepcopy
+from fractions import Fraction
 from types import ModuleType
+from zlib import crc32
 
 import numpy as np
 import pytest
@@ -14,7 +16,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from graphmod._family import members
-from graphmod.attacks import find_attack
+from graphmod.attacks import attack_settings, find_attack
 from graphmod.attacks._inputs import generators, within
 from graphmod.attacks.clip_only import clip_only
 from graphmod.attacks.cw import cw
@@ -104,6 +106,25 @@ def test_an_image_meets_the_same_alone_and_among_others(name: str) -> None:
     if "seed" in inspect.signature(attack).parameters:
         random = {"random_start": True} if name == "pgd" else {}
         assert not torch.equal(attack(model, x, y, seed=1, **random, **settings), found)
+
+
+@pytest.mark.parametrize("name", ATTACKS)
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_sixteen_bits_will_do(name: str, dtype: torch.dtype) -> None:
+    model, x = network().to(dtype), images(dtype=dtype)
+    y = classes(model, x)
+    for settings in ({}, {"compat": "lu2022"} if "compat" in attack_settings(name) else {}):
+        found = find_attack(name)(model, x, y, **(settings or QUICK.get(name, {})))
+        assert found.dtype == dtype
+        assert found.isfinite().all()
+        assert found.min() >= 0
+        assert found.max() <= 1
+    if name == "cw":
+        found = cw(model, x, y, **QUICK["cw"])
+        assert (classes(model, found) != y).any()
+        wide = cw(model.float(), x.float(), y, **QUICK["cw"])
+        distances = [float((one - x.float()).flatten(1).norm(dim=1).mean()) for one in (found.float(), wide)]
+        assert distances[0] == pytest.approx(distances[1], rel=0.1)
 
 
 @pytest.mark.parametrize("name", ATTACKS)
@@ -219,6 +240,19 @@ def test_the_ball_holds_for_grey_levels(level: int) -> None:
     for far in (1.0, 1 + 1e-6, 3.0):
         found = within(x + far * eps * torch.eye(16) / 4, x, eps, "l2")
         assert float((found.double() - x.double()).norm()) <= eps
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("eps", [0.3, 8 / 255, 1e-3, 1e-17, 1.0, 0.25 + 2**-54])
+def test_the_bound_is_the_last_number_in_the_ball(dtype: torch.dtype, eps: float) -> None:
+    """By exact arithmetic."""
+    x = torch.cat([images(dtype=dtype)[:1].flatten(), torch.tensor([0, 1, 0.25, 0.5, eps], dtype=dtype)])
+    for radius in (eps, torch.tensor(eps, dtype=torch.float64)):
+        for sign in (-1, 1):
+            found = within(x + 2 * sign, x, radius, "linf")
+            after = torch.nextafter(found, x + 4 * sign)
+            for a, b, c in zip(found.tolist(), x.tolist(), after.tolist(), strict=True):
+                assert abs(Fraction(a) - Fraction(b)) <= Fraction(eps) < abs(Fraction(c) - Fraction(b))
 
 
 @pytest.mark.parametrize("norm", ["linf", "l2"])
@@ -339,12 +373,22 @@ def test_noise_is_spread_as_it_says_and_unlike_from_image_to_image() -> None:
     assert float((change / change.std()).abs().lt(1).double().mean()) == pytest.approx(0.683, abs=0.01)
 
 
+def test_a_forward_that_was_set_on_the_normalisation_stays() -> None:
+    model, x = network(), images()
+    kept = model[0].forward = lambda images, theirs=model[0].forward: theirs(images)
+    fgsm(model, x, classes(model, x), compat="lu2022")
+    assert vars(model[0])["forward"] is kept
+
+
 def test_random_numbers_depend_on_the_image_and_the_seed() -> None:
     x = images(2)
     draws = {float(torch.rand(1, generator=one)) for seed in (0, 1) for one in generators(x, seed)}
     assert len(draws) == 4
     again = {float(torch.rand(1, generator=one)) for one in generators(x.flip(0), 0)}
     assert again < draws
+    for dtype in (torch.float64, torch.float32, torch.float16):
+        one = images(2, dtype=dtype)[1:].transpose(2, 3)
+        assert generators(one, 7)[0].initial_seed() == crc32(one[0].numpy().tobytes(), 7)
 
 
 # --- settings out of range ---

@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 from torch.utils.data import DataLoader
 
-from graphmod.datasets import load
+from graphmod.datasets import load, load_train_and_test
 
 
 @pytest.fixture
@@ -66,6 +66,23 @@ def test_any_mode_and_size(folder: Path) -> None:
     assert load(f"folder:{folder}", image_size=5).images.shape == (12, 3, 5, 5)
 
 
+def test_images_of_sixteen_bits(folder: Path) -> None:
+    """Grey levels of 65,535, in every format that has them; the same in each of three channels."""
+    levels = np.array([[0, 257], [30000, 65535]], dtype=np.uint16)
+    for old in (folder / "test").glob("*/*.png"):
+        old.unlink()
+    for i, kind in enumerate(("png", "tiff", "jp2")):
+        Image.fromarray(levels).save(folder / "test" / ("dog" if i % 2 else "cat") / f"{i}.{kind}")
+    (folder / "test/cat/3.pgm").write_bytes(b"P5 2 2 65535\n" + levels.astype(">u2").tobytes())
+    images = load(f"folder:{folder}").images
+    assert images.shape == (4, 3, 2, 2)
+    torch.testing.assert_close(images, torch.from_numpy(levels / 65535).float().expand(4, 3, -1, -1))
+    for kind in (np.int32, np.float32):
+        Image.fromarray(levels.astype(kind)).save(folder / "test/cat/4.tiff")
+        with pytest.raises(ValueError, match="4.tiff is not an image that can be read.*its pixels have 32 bits, and"):
+            load(f"folder:{folder}")
+
+
 def test_wrong_folders(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="there is no folder /nowhere"):
         load("folder:/nowhere")
@@ -99,6 +116,40 @@ def test_npz(shape: tuple[int, ...], dtype: type, tmp_path: Path) -> None:
     expected = images.reshape(-1).astype(np.float32) / (255 if dtype is np.uint8 else 1)
     assert samples.images.sum() == pytest.approx(expected.sum(), rel=1e-5)
     assert samples.labels.tolist() == [0, 1] * 3
+
+
+def test_npz_of_two_splits(tmp_path: Path) -> None:
+    pixels, labels = np.arange(10 * 4, dtype=np.uint8).reshape(10, 2, 2), np.arange(10) % 2
+    arrays = {"train_images": pixels[:6], "train_labels": labels[:6], "test_images": pixels[6:]}
+    np.savez(tmp_path / "x.npz", **arrays, test_labels=labels[6:])
+    train, test = load_train_and_test(f"npz:{tmp_path}/x.npz")
+    assert (len(train), len(test)) == (6, 4)
+    assert torch.equal(train.images, load(f"npz:{tmp_path}/x.npz", split="train").images)
+    torch.testing.assert_close(torch.cat([train.images, test.images])[:, 0], torch.from_numpy(pixels) / 255)
+    with pytest.raises(ValueError, match="x.npz must hold the arrays images and labels, or val_images and val_labels"):
+        load(f"npz:{tmp_path}/x.npz", split="val")
+    np.savez(tmp_path / "half.npz", images=pixels, labels=labels, **{**arrays, "test_labels": labels[6:]})
+    assert len(load(f"npz:{tmp_path}/half.npz", split="train")) == 6
+
+
+def test_one_part_is_not_for_training_and_testing(folder: Path, tmp_path: Path) -> None:
+    np.savez(tmp_path / "x.npz", images=np.ones((4, 2, 2)), labels=np.arange(4) % 2)
+    np.savez(tmp_path / "y.npz", images=np.ones((4, 2, 2)), labels=np.arange(4) % 2,
+             train_images=np.ones((4, 2, 2)), train_labels=np.arange(4) % 2)  # fmt: skip
+    for name in (f"npz:{tmp_path}/x.npz", f"npz:{tmp_path}/y.npz", f"folder:{folder}/test"):
+        with pytest.raises(ValueError, match=f"{name} is one part without the splits train and test; a test on images"):
+            load_train_and_test(name)
+        assert torch.equal(load(name, split="val").images, load(name).images)  # as one part it is read by all others
+    (folder / "test").rename(folder / "train")
+    with pytest.raises(ValueError, match="holds the folders cat, dog: is train a split?"):
+        load_train_and_test(f"folder:{folder}")
+    (folder / "test/cat").mkdir(parents=True)
+    (folder / "train/cat/2.png").rename(folder / "test/cat/2.png")
+    train, test = load_train_and_test(f"folder:{folder}")
+    assert (len(train), test.ids) == (11, ["cat/2.png"])
+    (folder / "test/cat").rename(folder / "test/dog")
+    with pytest.raises(ValueError, match="the test images of .* must have the classes .*; got dog, … for cat, dog, …"):
+        load_train_and_test(f"folder:{folder}")
 
 
 def test_wrong_npz(tmp_path: Path) -> None:
@@ -139,6 +190,10 @@ def test_torchvision_through_its_own_loader(tmp_path: Path) -> None:
     torch.testing.assert_close(samples.images[5, 0], torch.from_numpy(pixels[5]) / 255)
     assert samples.labels.tolist() == [i % 10 for i in range(12)]
     assert samples.classes[2] == "2 - two"
+    with pytest.raises(ValueError, match="torchvision:MNIST has the splits train and test; got 'validation'"):
+        load("torchvision:MNIST", root=tmp_path, split="validation")
+    train, test = load_train_and_test("torchvision:MNIST", root=tmp_path)
+    assert len(train) == len(test) == 20
 
 
 def test_torchvision_sets_of_another_kind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,6 +20,7 @@ INSTEAD = {
     "_files": "training",
     "_checkpoints": "training",
     "_steps": "training",
+    "_sources": "datasets",
     "pooling": "inputs",
 }  # files that another file's tests test
 ALSO = {  # test files that look for messages of other files as well

@@ -10,7 +10,7 @@ from torch import nn
 from graphmod import layer_activations, layer_names
 from graphmod._family import members
 from graphmod.datasets import load
-from graphmod.models import build, load_weights, networks, save_weights
+from graphmod.models import build, load_weights, networks, outputs_for, save_weights
 from graphmod.training import accuracy
 
 FAMILY = members("graphmod.models")
@@ -185,7 +185,28 @@ def test_random_weights_follow_their_seed_and_leave_torchs_generator_alone() -> 
     assert not torch.equal(first, other)
 
 
+def test_weights_that_come_with_a_network_have_their_own_outputs(monkeypatch: pytest.MonkeyPatch) -> None:
+    import timm
+    import torchvision
+
+    real = {"timm": timm.create_model, "torchvision": torchvision.models.get_model}
+    monkeypatch.setattr(timm, "create_model", lambda name, pretrained: real["timm"](name))  # no download
+    monkeypatch.setattr(torchvision.models, "get_model", lambda name, weights: real["torchvision"](name))
+    for name in ("timm:resnet18", "torchvision:resnet18"):
+        with pytest.raises(
+            ValueError, match=f"come with {name} give 1000 outputs; got num_classes=10: leave it out, or"
+        ):
+            build(name, num_classes=10, weights="default")
+        for number in (None, 1000, outputs_for(["cat", "dog"], "default")):
+            model = build(name, num_classes=number, weights="default")
+            assert model.network.fc.out_features == 1000
+    assert build("digits")(torch.rand(1, 1, 8, 8)).shape == (1, 10)
+    assert build("digits", num_classes=outputs_for(["cat", "dog"], None))(torch.rand(1, 1, 8, 8)).shape == (1, 2)
+
+
 def test_two_networks_of_one_name() -> None:
     assert networks([]) == {}
-    with pytest.raises(ValueError, match="there are two networks 'digits'; name each of them once"):
-        networks(["digits", "digits=file.pt"])
+    assert list(networks(["digits=a.pt", "digits=b.pt", "digits=none"])) == ["digits", "digits b", "digits random"]
+    for twice in (["digits=file.pt", "digits"], ["digits", "digits=a/file.pt", "digits=b/file.pt"]):
+        with pytest.raises(ValueError, match="there are two networks 'digits.*'; name each of them once"):
+            networks(twice)

@@ -105,7 +105,9 @@ def test_seeds_are_compared_with_their_own_whole_network() -> None:
     assert small.accuracy_last == pytest.approx(0.925)
     assert [small.gain, small.gain_least, small.gain_std] == pytest.approx([0.015, 0.0, 0.03 / 2**0.5])
     assert [small.gain_alike, small.gain_alike_least] == pytest.approx([-0.005, -0.03])
-    axes = plot_pruning(table).figure.axes
-    points = [line for line in axes[1].lines if line.get_marker() == "o"]
-    assert points[1].get_xdata().tolist() == pytest.approx([3.0, 0.0])
-    assert [text.get_text() for text in axes[1].texts] == ["+2.00", "+1.50"]
+    apart = pd.concat([table[table.seed == seed].reset_index(drop=True) for seed in (0, 1)])  # the index twice
+    for one in (table, apart):
+        axes = plot_pruning(one).figure.axes
+        points = [line for line in axes[1].lines if line.get_marker() == "o"]
+        assert points[1].get_xdata().tolist() == pytest.approx([3.0, 0.0])
+        assert [text.get_text() for text in axes[1].texts] == ["+2.00", "+1.50"]

@@ -125,6 +125,14 @@ def test_a_student_comes_to_agree_with_its_teacher(problem) -> None:
     assert accuracy(student, problem[0], wanted) > 0.85 > 0.6 > accuracy(alone, problem[0], wanted)
 
 
+def test_without_momentum_a_step_is_the_gradient() -> None:
+    x, y, model = torch.tensor([[1.0, -2.0], [0.5, 1.5]]), torch.tensor([0, 1]), nn.Linear(2, 2)
+    start = model.weight.detach().clone()
+    (gradient,) = torch.autograd.grad(nn.functional.cross_entropy(model(x), y), model.weight)
+    list(train(model, x, y, epochs=1, momentum=0.0, weight_decay=0.0))
+    torch.testing.assert_close(model.weight.detach(), start - 0.1 * gradient)
+
+
 def test_milestones_are_the_published_schedule(problem) -> None:
     rows = list(train(network(), *problem, epochs=6, lr=0.01, milestones=(2, 4), batch_size=120))
     assert [round(row["lr"], 6) for row in rows] == [0.01, 0.01, 0.001, 0.001, 0.0001, 0.0001]
@@ -152,6 +160,17 @@ def test_bytes_train_as_their_share_of_255(problem) -> None:
 def test_accuracy_wants_a_label_for_each_image() -> None:
     with pytest.raises(ValueError, match=r"labels must have shape \[2\], one for each image; got \[1\]"):
         accuracy(nn.Identity(), torch.eye(2), torch.tensor([0]))
+
+
+def test_accuracy_leaves_a_network_in_training_as_it_was(problem) -> None:
+    model = nn.Sequential(network(), nn.Dropout(0.9))
+    model[0][1].eval()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    modes = [module.training for module in model.modules()]
+    assert accuracy(model, *problem) == accuracy(model, *problem)
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    assert [module.training for module in model.modules()] == modes
+    assert accuracy(model, *problem) == accuracy(model.eval(), *problem)
 
 
 def test_the_loss_of_bfloat16_is_taken_in_float32() -> None:
@@ -211,6 +230,46 @@ def test_a_run_with_all_options_resumes_bit_for_bit(tmp_path: Path) -> None:
     ):  # fmt: skip
         with pytest.raises(ValueError, match="is of another run"):
             list(train(resumed, images, labels, checkpoint=tmp_path / "run", **{**options, **changed}))
+
+
+def test_dropout_is_seeded_and_a_run_that_drops_out_resumes_bit_for_bit(problem, tmp_path: Path) -> None:
+    def dropping() -> nn.Module:
+        return nn.Sequential(network(), nn.Dropout(0.5))
+
+    whole, other, stopped, resumed = (dropping() for _ in range(4))
+    expected = list(train(whole, *problem, epochs=4))
+    torch.manual_seed(1)
+    state = torch.get_rng_state()
+    rows = train(stopped, *problem, epochs=4, checkpoint=tmp_path / "run")
+    next(rows)
+    next(rows)
+    rows.close()
+    assert torch.equal(torch.get_rng_state(), state)
+    assert list(train(resumed, *problem, epochs=4, checkpoint=tmp_path / "run")) == expected
+    assert torch.equal(resumed[0][1].weight, whole[0][1].weight)
+    losses = [row["loss"] for row in train(other, *problem, epochs=4, seed=1)]
+    assert losses != [row["loss"] for row in expected]
+
+
+def test_a_checkpoint_is_not_taken_up_with_other_data_or_another_start(problem, tmp_path: Path) -> None:
+    x, y = problem
+    options = {"epochs": 3, "held_out": (x[:9], y[:9]), "test_images": x[9:], "test_labels": y[9:]}
+    model, again = network(), network()
+    rows = train(model, x, y, checkpoint=tmp_path / "run", **options)
+    next(rows)
+    rows.close()
+    started = network()
+    started[1].weight.data[0, 0] += 1
+    for one, images, labels, changed in (
+        (network(), 1 - x, y, {}), (network(), x, 1 - y, {}), (started, x, y, {}),
+        (network(), x, y, {"held_out": (x[:9], 1 - y[:9])}), (network(), x, y, {"test_images": 1 - x[9:]}),
+        (network(), x, y, {"test_images": None}),
+    ):  # fmt: skip
+        with pytest.raises(ValueError, match="is of another run, with {'epochs': 3, .*; remove it to start anew"):
+            list(train(one, images, labels, checkpoint=tmp_path / "run", **{**options, **changed}))
+    expected = list(train(network(), x, y, **options))
+    for one in (model, again, model, network()):  # the model that was stopped, too, and one that is done
+        assert list(train(one, x, y, checkpoint=tmp_path / "run", **options)) == expected
 
 
 def test_a_checkpoint_from_before_the_options_is_read(problem, tmp_path: Path) -> None:
@@ -278,6 +337,25 @@ def test_a_cuda_graph_trains_the_same_network(precision: str) -> None:
     assert graphed.bn1.num_batches_tracked == plain.bn1.num_batches_tracked == 12
     torch.testing.assert_close(graphed.bn1.running_mean, plain.bn1.running_mean, rtol=0.02, atol=0.005)
     assert not torch.equal(graphed.conv1.weight, build("resnet20", num_classes=2, device="cuda").conv1.weight)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_cuda_graph_draws_the_dropout_of_its_seed(problem, tmp_path: Path) -> None:
+    def dropping() -> nn.Module:
+        return nn.Sequential(network(), nn.Dropout(0.5)).cuda()
+
+    options = {"epochs": 4, "batch_size": 50, "lr": 0.01, "cuda_graph": True}
+    rows = list(train(dropping(), *problem, **options))
+    state = torch.cuda.get_rng_state()
+    stopped = train(dropping(), *problem, checkpoint=tmp_path / "run", **options)
+    next(stopped)
+    next(stopped)
+    stopped.close()
+    assert torch.equal(torch.cuda.get_rng_state(), state)
+    found = list(train(dropping(), *problem, checkpoint=tmp_path / "run", **options))
+    assert [row["loss"] for row in found] == pytest.approx([row["loss"] for row in rows], rel=1e-4)
+    other = list(train(dropping(), *problem, **options, seed=1))
+    assert [row["loss"] for row in other] != pytest.approx([row["loss"] for row in rows], rel=1e-3)
 
 
 def test_a_cuda_graph_needs_a_gpu(problem) -> None:

@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from copy import deepcopy
 from typing import Any
 
@@ -66,10 +66,12 @@ def art_attack(
     home = next(model.parameters(), images).device
     with torch.no_grad():
         num_classes = copy(images[:1].to(home)).shape[1]
-    classifier = PyTorchClassifier(
-        copy, nn.CrossEntropyLoss(), tuple(images.shape[1:]), num_classes, clip_values=(0.0, 1.0),
-        device_type="cpu" if home.type == "cpu" else "gpu",
-    )  # fmt: skip
+    here = torch.cuda.device(home) if home.type == "cuda" else nullcontext()  # the toolbox takes the current GPU
+    with here:
+        classifier = PyTorchClassifier(
+            copy, nn.CrossEntropyLoss(), tuple(images.shape[1:]), num_classes, clip_values=(0.0, 1.0),
+            device_type="cpu" if home.type == "cpu" else "gpu",
+        )  # fmt: skip
     runner = kind(**{estimator: classifier}, **settings)
     parts = iter(aims.split(batch_size))
 
@@ -77,7 +79,7 @@ def art_attack(
         found = runner.generate(x.cpu().float().numpy(), y=next(parts).cpu().numpy())
         return torch.from_numpy(np.asarray(found)).to(x)
 
-    with _seeded(seed):
+    with _seeded(seed), here:
         return by_batch(f"art:{name}", attack, model, images, labels, batch_size, None, progress)
 
 

@@ -96,22 +96,35 @@ def generators(images: Tensor, seed: int) -> list[torch.Generator]:
 
     So an image meets the same numbers alone, in any batch and on any device.
     """
-    rows = images.detach().cpu().contiguous()
+    rows = images.detach().cpu().contiguous().flatten(1).view(torch.uint8)
     return [torch.Generator().manual_seed(crc32(row.numpy().tobytes(), seed & 0xFFFFFFFF)) for row in rows]
 
 
 def within(found: Tensor, x: Tensor, eps: float | Tensor, norm: str) -> Tensor:
-    """Puts images back into the ball of radius eps around the originals where rounding has left it, to the last bit."""
+    """Puts images back into the ball of radius eps around the originals where rounding has left it.
+
+    In the largest change of a pixel it is the ball to the last bit; in the L2 norm, as float64 sums it.
+    """
     exact = x.double()
     if norm == "linf":
-        low, high = ((exact + sign * eps).to(x.dtype) for sign in (-1, 1))  # rounded, so that they may be a bit outside
-        low = torch.where(low.double() < exact - eps, torch.nextafter(low, x), low)
-        high = torch.where(high.double() > exact + eps, torch.nextafter(high, x), high)
+        low, high = (_bound(x, sign * eps) for sign in (-1, 1))
         return torch.minimum(torch.maximum(found, low), high)
     change, less = found - x, 1e-7
     while bool((far := norms(found.double() - exact) > eps).any()):
         found, less = torch.where(far, x + (1 - less) * change, found), 2 * less
     return found
+
+
+def _bound(x: Tensor, way: float | Tensor) -> Tensor:
+    """The number next to x + way that is no farther from x, in the type of x."""
+    exact = x.double()
+    end = exact + way
+    back = end - exact
+    lost = (exact - (end - back)) + (way - back)  # what the sum was rounded by, without error (Knuth's two-sum)
+    bound = end.to(x.dtype)
+    beyond = bound.double() - end
+    outside = torch.where(end > exact, beyond > lost, beyond < lost)
+    return torch.where(outside, torch.nextafter(bound, x), bound)
 
 
 def check_eps(eps: float, norm: str = "linf") -> None:
@@ -174,8 +187,10 @@ def _normalised(model: nn.Module, compat: Compat) -> Iterator[Normalize | None]:
         return
     normalize = normalization(model)
     outside = Normalize(normalize.mean.flatten().tolist(), normalize.std.flatten().tolist()).to(normalize.mean)
+    theirs = {name: value for name, value in vars(normalize).items() if name == "forward"}  # such as a patcher sets
     normalize.forward = lambda x: x  # type: ignore[method-assign]
     try:
         yield outside
     finally:
         del normalize.forward
+        vars(normalize).update(theirs)

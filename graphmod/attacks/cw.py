@@ -1,5 +1,7 @@
 """The attack of Carlini and Wagner: the nearest image that fools the network, in the L2 norm."""
 
+from functools import partial
+
 import torch
 from torch import Tensor, nn
 
@@ -71,6 +73,8 @@ def cw(
         confidence, steps, search_steps, initial_c, lr = 0.0, 200, 9, 1e-3, 0.01
 
     def attack(model: Model, x: Tensor, y: Tensor) -> Tensor:
+        if x.dtype.itemsize < 4:  # sixteen bits are enough for the model, not for the steps
+            return attack(partial(_in_type, model, x.dtype), x.float(), y)
         x = x.clamp(0, 1)
         best, nearest = x.clone(), torch.full((len(x),), torch.inf, dtype=x.dtype, device=x.device)
         c = torch.full_like(nearest, initial_c)
@@ -86,6 +90,10 @@ def cw(
         return best
 
     return by_batch("cw", attack, model, images, labels, batch_size, compat, progress)
+
+
+def _in_type(model: Model, dtype: torch.dtype, x: Tensor) -> Tensor:
+    return model(x.to(dtype)).float()
 
 
 def _nearest(

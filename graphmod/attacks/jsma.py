@@ -1,7 +1,5 @@
 """The Jacobian saliency map attack: two features at a time, those that speak most for another class."""
 
-import math
-
 import torch
 from torch import Tensor, nn
 
@@ -77,7 +75,7 @@ def jsma(
                 number = model(x[:1]).shape[1]
             if t.min() < 0 or t.max() >= number:
                 raise ValueError(f"targets must be in 0 … {number - 1}; got {int(t.min())} to {int(t.max())}")
-        return _towards(model, x, t, theta, math.ceil(x[0].numel() * gamma / 2))
+        return _towards(model, x, t, theta, int(x[0].numel() * gamma / 2))
 
     return by_batch("jsma", attack, model, images, labels, batch_size, compat, progress)
 

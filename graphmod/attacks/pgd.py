@@ -43,7 +43,7 @@ def pgd(
         progress: Shows a progress bar on a terminal.
 
     Returns:
-        Images `[N, C, H, W]` in [0, 1], in the ball to the last bit.
+        Images `[N, C, H, W]` in [0, 1], in the ball: with `"linf"` to the last bit, with `"l2"` as float64 sums it.
 
     Raises:
         TypeError: If images are not floating, or labels not integers.

@@ -17,7 +17,7 @@ from .._names import unknown
 from ..manifest import note_input
 from ._weights import load_weights, save_weights
 
-__all__ = ["build", "load_weights", "networks", "save_weights"]
+__all__ = ["build", "load_weights", "networks", "outputs_for", "save_weights"]
 
 
 def networks(entries: Sequence[str]) -> dict[str, tuple[str, str | None]]:
@@ -27,29 +27,47 @@ def networks(entries: Sequence[str]) -> dict[str, tuple[str, str | None]]:
         entries: `"NAME"`, with the weights that come with it; `"NAME=FILE"`; or `"NAME=none"` for random weights.
 
     Returns:
-        Name and weights by a label for tables and legends.
+        Name and weights by a label for tables and legends: the name, or with the file's for the second of that name.
 
     Raises:
         ValueError: If two entries have one label.
 
     Example:
-        >>> networks(["digits", "vgg11=vgg11.pt", "vgg11=none"])
-        {'digits': ('digits', 'default'), 'vgg11': ('vgg11', 'vgg11.pt'), 'vgg11 random': ('vgg11', None)}
+        >>> networks(["digits", "digits=other.pt", "digits=none"])
+        {'digits': ('digits', 'default'), 'digits other': ('digits', 'other.pt'), 'digits random': ('digits', None)}
     """
     found: dict[str, tuple[str, str | None]] = {}
     for entry in entries:
         name, _, weights = entry.partition("=")
         label = f"{name} random" if weights == "none" else name
+        if label in found and weights not in ("", "none"):
+            label = f"{name} {Path(weights).stem}"
         if label in found:
             raise ValueError(f"there are two networks {label!r}; name each of them once")
         found[label] = name, None if weights == "none" else weights or "default"
     return found
 
 
+def outputs_for(classes: Sequence[str], weights: str | Path | None) -> int | None:
+    """Returns the `num_classes` of a network whose layers are studied, not its predictions.
+
+    Weights that come with a network keep their own, whatever the classes of the data.
+
+    Args:
+        classes: Names of the classes of the data.
+        weights: As in `build`.
+
+    Example:
+        >>> outputs_for(["cat", "dog"], None), outputs_for(["cat", "dog"], "default")
+        (2, None)
+    """
+    return None if weights == "default" else len(classes)
+
+
 def build(
     name: str,
     *,
-    num_classes: int = 10,
+    num_classes: int | None = None,
     weights: str | Path | None = None,
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
@@ -61,7 +79,7 @@ def build(
     Args:
         name: A file of this folder, with the depth where it has several: `"digits"`, `"resnet20"`, `"vgg16"`; or
             `"torchvision:NAME"` or `"timm:NAME"` for any classifier of theirs.
-        num_classes: Number of outputs.
+        num_classes: Number of outputs; if None, that of the weights that come with torchvision or timm, and else 10.
         weights: A file (a PyTorch state dict or safetensors); `"default"` for those that come with graphmod (`digits`)
             or with torchvision or timm (a download); None for random ones.
         mean: Mean of each channel, of images in [0, 1], that the weights were trained with; the model's own if None.
@@ -73,7 +91,8 @@ def build(
         A module in evaluation mode that takes images `[N, C, H, W]` in [0, 1] and returns logits `[N, num_classes]`.
 
     Raises:
-        ValueError: If there is no such model, depth or device, no default weights, or weights that do not fit.
+        ValueError: If there is no such model, depth or device, no default weights, or weights that do not fit, such as
+            default weights of torchvision or timm for another `num_classes`.
         FileNotFoundError: If the file of weights does not exist.
 
     Example:
@@ -83,6 +102,8 @@ def build(
     options: dict[str, Any] = {} if mean is None else {"mean": tuple(mean)}
     options |= {} if std is None else {"std": tuple(std)}
     kind, _, rest = name.partition(":")
+    if num_classes is None and weights != "default":
+        num_classes = 10
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         if kind in ("torchvision", "timm") and rest:
@@ -93,7 +114,7 @@ def build(
             model = theirs(rest, num_classes, pretrained=weights == "default", **options)
             weights = None if weights == "default" else weights
         else:
-            model = _from_family(name)(num_classes, **options)
+            model = _from_family(name)(10 if num_classes is None else num_classes, **options)
     given = None if weights == "default" else weights
     if weights == "default":
         weights = Path(str(resources.files("graphmod.data") / f"{name}.safetensors"))

@@ -64,6 +64,15 @@ def save_weights(model: nn.Module, path: str | Path) -> None:
         save_file(state, temporary)
 
 
+def check_outputs(name: str, theirs: int, num_classes: int | None) -> None:
+    """Refuses another number of outputs than that of the weights that come with a network."""
+    if num_classes not in (None, theirs):
+        raise ValueError(
+            f"the weights that come with {name} give {theirs} outputs; got num_classes={num_classes}: "
+            "leave it out, or pass a file of weights for these classes"
+        )
+
+
 def _read(path: Path) -> dict[str, Tensor]:
     if path.suffix == ".safetensors":
         with readable(path, "a safetensors file"):

@@ -58,7 +58,7 @@ def plot_pruning(table: pd.DataFrame) -> "Axes":
     ax.grid(visible=False, axis="y")
     ax.legend(frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1), ncols=len(states))
     if trained:
-        _draw_gains(axes[1], table)
+        _draw_gains(axes[1], table.reset_index(drop=True))
     return ax
 
 
