@@ -175,8 +175,9 @@ def _record_input(module: nn.Module, found: list[Tensor]) -> RemovableHandle:
 
 @contextmanager
 def _replaced(model: nn.Module, forwards: Mapping[str, Callable[..., Any]]) -> Iterator[None]:
-    """Gives modules another `forward` for a while."""
+    """Gives modules another `forward` for a while; those that had one of their own get it back."""
     modules = {model.get_submodule(name): forward for name, forward in forwards.items()}
+    own = {module: vars(module)["forward"] for module in modules if "forward" in vars(module)}
     try:
         for module, forward in modules.items():
             module.forward = forward
@@ -184,6 +185,8 @@ def _replaced(model: nn.Module, forwards: Mapping[str, Callable[..., Any]]) -> I
     finally:
         for module in modules:
             del module.forward
+        for module, forward in own.items():
+            module.forward = forward
 
 
 def _hand_on(output: Any) -> Callable[..., Any]:
