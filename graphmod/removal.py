@@ -89,7 +89,7 @@ def removal_curves(
                 else:
                     plan = plan_removal(
                         model, x[chosen], y[chosen], num_layers=max(removed), criterion=name, k=k,
-                        seed=seed + 1000 * one, progress=progress,
+                        seed=seed + 1000 * (one + 1000 * split), progress=progress,
                     )  # fmt: skip
                     table = _judged(model, plan, removed, x[chosen], x[judges], y[judges], known)
                     work.keep(f"{name} {one}", partial(Path.write_text, data=json.dumps(table.to_dict("records"))))
