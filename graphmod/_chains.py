@@ -18,19 +18,23 @@ FOLLOWERS = (_BatchNorm, nn.GroupNorm, nn.LayerNorm, nn.Dropout, nn.Dropout2d, n
 
 
 class Skip(nn.Module):
-    """Stands where a layer was and hands on its first argument, in the form in which the layer gave its output."""
+    """Stands where a layer was and hands on its first argument, in the form in which the layer gave its output.
 
-    def __init__(self, length: int | None = None) -> None:
+    It counts as many convolutions and linear layers as there were, so that the others are the same layers as before.
+    """
+
+    def __init__(self, length: int | None = None, weights: int = 1) -> None:
         super().__init__()
         self.length = length
+        self.weights = weights
 
     def forward(self, x: Any, *_: Any, **__: Any) -> Any:
         """Returns x, or a tuple of x and Nones."""
         return x if self.length is None else (x, *[None] * (self.length - 1))
 
 
-def skip_like(output: Any) -> Skip:
-    return Skip(len(output) if isinstance(output, tuple) else None)
+def skip_like(output: Any, layer: nn.Module) -> Skip:
+    return Skip(len(output) if isinstance(output, tuple) else None, num_weights(layer))
 
 
 @dataclass
@@ -51,7 +55,7 @@ def chain_layers(model: nn.Module) -> dict[str, list[str]]:
         if not _is_chain(container) or any(name == layer or name.startswith(f"{layer}.") for layer in parts):
             continue
         owner: str | None = None
-        weighted = [child for child in container.children() if isinstance(child, Skip) or has_weights(child)]
+        lone = sum(has_weights(child) for child in container.children()) < 2
         for key, child in container.named_children():
             path = f"{name}.{key}" if name else key
             if isinstance(child, WEIGHTED):
@@ -61,7 +65,8 @@ def chain_layers(model: nn.Module) -> dict[str, list[str]]:
                 parts[owner].append(path)
             else:
                 owner = None
-                if has_weights(child) and not _is_chain(child) and (len(weighted) > 1 or not _has_chain(child)):
+                inside = isinstance(child, Skip) or _is_chain(child) or (lone and _has_chain(child))
+                if has_weights(child) and not inside:
                     parts[path] = [path]
     return parts
 
@@ -70,8 +75,13 @@ def _is_chain(module: nn.Module) -> bool:
     return type(module) in (nn.Sequential, nn.ModuleList)
 
 
+def num_weights(module: nn.Module) -> int:
+    """The number of convolutions and linear layers in a module."""
+    return sum(part.weights if isinstance(part, Skip) else isinstance(part, WEIGHTED) for part in module.modules())
+
+
 def has_weights(module: nn.Module) -> bool:
-    return any(isinstance(part, WEIGHTED) for part in module.modules())
+    return num_weights(module) > 0
 
 
 def _has_chain(module: nn.Module) -> bool:

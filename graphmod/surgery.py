@@ -118,7 +118,7 @@ def skip_layers(model: nn.Module, layers: Iterable[str], sample: Tensor) -> nn.M
     copy = deepcopy(model)
     for layer in layers:
         for name in parts[layer]:
-            copy.set_submodule(name, skip_like(seen[layer].output))
+            copy.set_submodule(name, skip_like(seen[layer].output, copy.get_submodule(name)))
     return copy
 
 

@@ -43,6 +43,9 @@ def test_blocks_count_and_not_what_is_inside_them_nor_the_stages_that_hold_them(
     assert list(chain_layers(stages)) == ["0.0", "0.1", "1.0", "1.1"]
     assert list(chain_layers(nn.ModuleList([Block(), Block()]))) == ["0", "1"]
     assert list(chain_layers(nn.Sequential(Block(), Skip()))) == ["0"]
+    one = nn.Sequential(nn.Identity(), nn.Sequential(Block(), Block(), Block()))
+    one[1][0], one[1][2] = Skip(None, 2), Skip(None, 2)
+    assert list(chain_layers(one)) == ["1.1"]
     assert chain_layers(Block().inner) == {"0": ["0", "1"], "2": ["2"]}
 
 

@@ -163,6 +163,18 @@ def test_a_random_plan_repeats_and_depends_on_its_seed(digits) -> None:
     assert len(set(plans)) == 3
 
 
+def test_all_layers_of_a_wrapped_network_can_go() -> None:
+    model = torch.nn.Sequential(torch.nn.Identity(), build("torchvision:resnet18", num_classes=4))
+    x, y = torch.rand(8, 3, 32, 32, generator=torch.Generator().manual_seed(0)), torch.arange(8) % 2
+
+    def last_tried(state: State) -> dict[str, float]:
+        return {trial.layer: -float(place) for place, trial in enumerate(state.trials())}
+
+    plan = plan_removal(model, x, y, num_layers=5, criterion=last_tried)
+    assert plan.layer.tolist() == [f"1.network.layer{name}" for name in ("4.1", "3.1", "2.1", "1.1", "1.0")]
+    assert cost(drop_layers(model, plan), x)["macs"] == plan.macs.iloc[-1]
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
