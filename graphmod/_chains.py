@@ -1,5 +1,6 @@
 """The layers that stand in a chain: which they are, and what they do in one pass."""
 
+from collections import Counter
 from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass
@@ -49,20 +50,26 @@ class Seen:
 
 
 def chain_layers(model: nn.Module) -> dict[str, list[str]]:
-    """The layers that stand in a chain, in the model's order, each with the modules that go with it."""
+    """The layers that stand in a chain, in the model's order, each with the modules that go with it.
+
+    What stands in several places goes along with none.
+    """
     parts: dict[str, list[str]] = {}
+    places = num_places(model)
     for name, container in model.named_modules():
         if not _is_chain(container) or any(name == layer or name.startswith(f"{layer}.") for layer in parts):
             continue
         owner: str | None = None
         lone = sum(has_weights(child) for child in container.children()) < 2
-        for key, child in container.named_children():
+        for key, child in container._modules.items():
+            if child is None:
+                continue
             path = f"{name}.{key}" if name else key
             if isinstance(child, WEIGHTED):
                 owner = path
                 parts[path] = [path]
             elif owner and (isinstance(child, FOLLOWERS) or type(child).__module__ == "torch.nn.modules.activation"):
-                parts[owner].append(path)
+                parts[owner] += [path] if places[child] == 1 else []
             else:
                 owner = None
                 inside = isinstance(child, Skip) or _is_chain(child) or (lone and _has_chain(child))
@@ -73,6 +80,11 @@ def chain_layers(model: nn.Module) -> dict[str, list[str]]:
 
 def _is_chain(module: nn.Module) -> bool:
     return type(module) in (nn.Sequential, nn.ModuleList)
+
+
+def num_places(model: nn.Module) -> Counter[nn.Module]:
+    """In how many places modules stand: held by several others, or by one under several names."""
+    return Counter(child for module in model.modules() for child in module._modules.values() if child is not None)
 
 
 def num_weights(module: nn.Module) -> int:

@@ -8,7 +8,8 @@ import pandas as pd
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
-from ._chains import WEIGHTED, Seen, chain_layers, run_once, skip_like
+from ._chains import WEIGHTED, Seen, chain_layers, num_places, run_once, skip_like
+from ._cuts import cut
 from ._names import unknown
 
 
@@ -39,7 +40,8 @@ def removable_layers(model: nn.Module, sample: Tensor | None = None) -> pd.DataF
     if not isinstance(model, nn.Module):
         raise TypeError(f"model must be a torch.nn.Module; got {type(model).__name__}")
     parts = chain_layers(model)
-    reasons = {name: _static_reason(model.get_submodule(name)) for name in parts}
+    places = _places(model, parts, within=sample is None)
+    reasons = {name: places[name] or _static_reason(model.get_submodule(name)) for name in parts}
     if sample is not None:
         seen = run_once(model, sample, parts)
         reasons = {name: _seen_reason(seen[name]) or reasons[name] for name in parts}
@@ -80,14 +82,7 @@ def drop_layers(model: nn.Module, layers: pd.DataFrame | Iterable[str], sample: 
     check_removable(removable_layers(model, sample), names)
     parts = chain_layers(model)
     smaller = deepcopy(model)
-    gone = {smaller.get_submodule(name) for layer in names for name in parts[layer]}
-    for module in list(smaller.modules()):
-        kept = [(name, child) for name, child in module._modules.items() if child not in gone]
-        if len(kept) < len(module._modules):
-            if isinstance(module, nn.ModuleList):
-                kept = [(str(i), child) for i, (_, child) in enumerate(kept)]
-            module._modules.clear()
-            module._modules.update(kept)
+    cut(smaller, [name for layer in names for name in parts[layer]])
     return smaller
 
 
@@ -120,6 +115,17 @@ def skip_layers(model: nn.Module, layers: Iterable[str], sample: Tensor) -> nn.M
         for name in parts[layer]:
             copy.set_submodule(name, skip_like(seen[layer].output, copy.get_submodule(name)))
     return copy
+
+
+def _places(model: nn.Module, layers: Iterable[str], *, within: bool) -> dict[str, str]:
+    """Why layers cannot go that stand in several places, or are `within` what does; empty if they do not."""
+    number, found = num_places(model), {}
+    for layer in layers:
+        parts = layer.split(".")
+        holders = [".".join(parts[:end]) for end in range(1 if within else len(parts), len(parts) + 1)]
+        most = max(number[model.get_submodule(name)] for name in holders)
+        found[layer] = f"stands in {most} places" if most > 1 else ""
+    return found
 
 
 def _static_reason(layer: nn.Module) -> str:

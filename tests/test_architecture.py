@@ -52,6 +52,7 @@ RANKS = [
         "similarity",
         "trajectories",
     },
+    {"_cuts"},
     {"surgery", "trials"},
     {"ablation", "criteria", "curves"},
     {"adversarial", "pruning", "tracking"},

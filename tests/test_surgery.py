@@ -80,6 +80,35 @@ def test_a_block_whose_residual_is_zero_goes_without_a_trace(name: str) -> None:
     assert torch.equal(outputs(drop_layers(model, [layer]), x), outputs(model, x))
 
 
+def test_a_shared_activation_stays() -> None:
+    act, x = nn.ReLU(), torch.randn(9, 4)
+    model = nn.Sequential(nn.Linear(4, 4), act, nn.Linear(4, 4), act, nn.Linear(4, 4), act, nn.Linear(4, 2)).eval()
+    assert removable(model, x) == ["0", "2", "4"]
+    for layer in ("0", "2", "4"):
+        kept = [child for key, child in model._modules.items() if key != layer]
+        smaller = drop_layers(model, [layer], x)
+        assert list(smaller._modules) == [key for key in model._modules if key != layer]
+        assert torch.equal(outputs(smaller, x), outputs(nn.Sequential(*kept), x))
+        assert torch.equal(outputs(skip_layers(model, [layer], x), x), outputs(smaller, x))
+        (trial,) = without_each(model, x, [layer])
+        assert torch.equal(trial.logits, outputs(smaller, x))
+
+
+def test_a_layer_that_stands_in_several_places_stays() -> None:
+    linear, block, x = nn.Linear(4, 4), nn.Sequential(nn.Linear(4, 4), nn.ReLU()), torch.randn(2, 4)
+    model = nn.Sequential(linear, nn.ReLU(), linear, nn.ReLU(), block, block, nn.Linear(4, 2))
+    reasons = removable_layers(model).set_index("layer").reason
+    assert reasons.to_dict() == {
+        "0": "stands in 2 places", "2": "stands in 2 places", "6": "takes 4 channels and gives 2",
+        "4.0": "stands in 2 places",
+    }  # fmt: skip
+    assert removable_layers(model, x).set_index("layer").reason["4.0"] == "runs 2 times in one pass"
+    held = nn.ModuleDict({"chain": model[5:], "again": model[5]})
+    held.forward = lambda x: held["chain"](x)
+    assert removable(held, x) == ["chain.5.0"]
+    assert not removable_layers(held).removable.any()
+
+
 class TupleBlock(nn.Module):
     """A block like those of language models: it gives a tuple, and takes more than its input."""
 
