@@ -29,13 +29,19 @@ class Skip(nn.Module):
         self.length = length
         self.weights = weights
 
-    def forward(self, x: Any, *_: Any, **__: Any) -> Any:
-        """Returns x, or a tuple of x and Nones."""
+    def forward(self, *given: Any, **named: Any) -> Any:
+        """Returns the first argument x, or a tuple of x and Nones."""
+        x = first_argument(given, named)
         return x if self.length is None else (x, *[None] * (self.length - 1))
 
 
 def skip_like(output: Any, layer: nn.Module) -> Skip:
     return Skip(len(output) if isinstance(output, tuple) else None, num_weights(layer))
+
+
+def first_argument(given: tuple[Any, ...], named: Mapping[str, Any]) -> Any:
+    """What a module is called with first, by place or by name."""
+    return given[0] if given else next(iter(named.values()))
 
 
 @dataclass
@@ -46,18 +52,25 @@ class Seen:
     place: int = 0
     input: Any = None
     output: Any = None
-    shapes: tuple[list[int], list[int]] = ([], [])
+    given: list[int] | None = None
+    made: list[int] | None = None
 
 
 def chain_layers(model: nn.Module) -> dict[str, list[str]]:
     """The layers that stand in a chain, in the model's order, each with the modules that go with it.
 
-    What stands in several places goes along with none.
+    Of nested ones the outermost count, and of a stage those in its chains. What stands in several places goes along
+    with none.
     """
     parts: dict[str, list[str]] = {}
+    closed: list[str] = []
     places = num_places(model)
     for name, container in model.named_modules():
-        if not _is_chain(container) or any(name == layer or name.startswith(f"{layer}.") for layer in parts):
+        if any(name == other or name.startswith(f"{other}.") for other in (*parts, *closed)):
+            continue
+        if _is_stage(container):
+            closed += [f"{name}.{key}" for key, child in container.named_children() if not _holds_layers(child)]
+        if not _is_chain(container):
             continue
         owner: str | None = None
         lone = sum(has_weights(child) for child in container.children()) < 2
@@ -72,14 +85,10 @@ def chain_layers(model: nn.Module) -> dict[str, list[str]]:
                 parts[owner] += [path] if places[child] == 1 else []
             else:
                 owner = None
-                inside = isinstance(child, Skip) or _is_chain(child) or (lone and _has_chain(child))
+                inside = isinstance(child, Skip) or _holds_layers(child) or (lone and _is_network(child, model))
                 if has_weights(child) and not inside:
                     parts[path] = [path]
     return parts
-
-
-def _is_chain(module: nn.Module) -> bool:
-    return type(module) in (nn.Sequential, nn.ModuleList)
 
 
 def num_places(model: nn.Module) -> Counter[nn.Module]:
@@ -96,10 +105,28 @@ def has_weights(module: nn.Module) -> bool:
     return num_weights(module) > 0
 
 
-def _has_chain(module: nn.Module) -> bool:
-    """Whether a module is a network of blocks that a `Sequential` wraps, rather than a block."""
-    chains = (part for part in module.modules() if _is_chain(part))
-    return any(sum(has_weights(child) for child in chain.children()) > 1 for chain in chains)
+def _is_chain(module: nn.Module) -> bool:
+    """Whether the children run one after the other; a class that joins a convolution and its norm makes a layer."""
+    if type(module) in (nn.Sequential, nn.ModuleList):
+        return True
+    plain = isinstance(module, nn.Sequential) and type(module).forward is nn.Sequential.forward
+    return plain and any(num_weights(child) > 1 for child in module.children())
+
+
+def _is_stage(module: nn.Module) -> bool:
+    """Whether a module holds blocks rather than being one, as timm and transformers name it."""
+    return type(module).__name__.endswith("Stage")
+
+
+def _holds_layers(module: nn.Module) -> bool:
+    return _is_chain(module) or _is_stage(module)
+
+
+def _is_network(module: nn.Module, model: nn.Module) -> bool:
+    """Whether a module is a network of blocks that a `Sequential` wraps, rather than the only block of a stage."""
+    most = 2 * num_weights(module) > num_weights(model)
+    chains = [part for part in module.modules() if _is_chain(part)]
+    return any(sum(num_weights(child) > (not most) for child in chain.children()) > 1 for chain in chains)
 
 
 def run_once(
@@ -109,23 +136,24 @@ def run_once(
     seen = {layer: Seen() for layer in parts}
     handles, home = [], next(model.parameters(), samples).device
 
-    def before(one: Seen, inputs: tuple[Any, ...]) -> None:
+    def before(one: Seen, inputs: tuple[Any, ...], named: dict[str, Any]) -> None:
         one.runs += 1
         one.place = max(other.place for other in seen.values()) + 1
-        x = first_tensor(inputs)
-        one.shapes = ([], []) if x is None else (list(x.shape[1:]), [])
+        x = first_tensor(inputs or named)
+        one.given = None if x is None else list(x.shape[1:])
         one.input = x.clone() if keep and x is not None else None
 
     def after(one: Seen, output: Any) -> None:
         x = first_tensor(output)
-        if x is not None:
-            one.shapes = (one.shapes[0], list(x.shape[1:]))
+        one.made = None if x is None else list(x.shape[1:])
         one.output = deepcopy(output) if keep else None
 
     for layer, names in parts.items():
         one, first, last = seen[layer], model.get_submodule(names[0]), model.get_submodule(names[-1])
         handles += [
-            first.register_forward_pre_hook(lambda _module, inputs, one=one: before(one, inputs)),
+            first.register_forward_pre_hook(
+                lambda _module, inputs, named, one=one: before(one, inputs, named), with_kwargs=True
+            ),
             last.register_forward_hook(lambda _module, _inputs, output, one=one: after(one, output)),
         ]
     try:

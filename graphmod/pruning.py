@@ -11,7 +11,7 @@ from ._layers import layer_names, stages
 from .costs import cost
 from .criteria import State, find_criterion
 from .samples import collect
-from .surgery import check_removable, drop_layers, removable_layers, skip_layers
+from .surgery import check_removable, drop_layers, removable_layers, skip_layers, without
 
 __all__ = ["beyond_layout", "count_phases", "drop_layers", "plan_removal", "redundant_layers", "removable_layers"]
 PHASES = ("separation", "plateau", "degradation")
@@ -158,7 +158,7 @@ def plan_removal(
         raise ValueError(f"num_layers must be from 1 to {len(left)}, the layers that can go; got {num_layers}")
     whole = cost(model, x[:1])["macs"]
     limit = None if max_macs is None else max_macs if max_macs > 1 else max_macs * whole
-    least = cost(drop_layers(model, left), x[:1])["macs"]
+    least = cost(without(model, left), x[:1])["macs"]
     if limit is not None and not least <= limit < whole:
         raise ValueError(
             f"max_macs must be at least {least / whole:.3f} and below 1, or at least {least} and below {whole}; "
@@ -181,7 +181,7 @@ def plan_removal(
                 following = min(left, key=damage.__getitem__)
                 reason += f"; next {following}, {damage[following]:.4g}"
             removed.append(layer)
-            now = cost(drop_layers(model, removed), x[:1])
+            now = cost(without(model, removed), x[:1])
             row = {"step": len(removed), "layer": layer, "damage": damage[layer], "reason": reason}
             rows.append({**row, "macs": now["macs"], "num_parameters": now["num_parameters"]})
             bar.update()

@@ -20,7 +20,7 @@ from .costs import cost
 from .criteria import State, find_criterion
 from .pruning import plan_removal
 from .samples import collect, draw, others
-from .surgery import drop_layers, removable_layers
+from .surgery import removable_layers, without
 from .training import accuracy
 
 
@@ -133,7 +133,7 @@ def single_removals(
     whole = accuracy(model, x[judges], y[judges])
     rows = []
     for layer in layers:
-        left = accuracy(drop_layers(model, [layer]), x[judges], y[judges])
+        left = accuracy(without(model, [layer]), x[judges], y[judges])
         rows.append((layer, gain[layer], abs(gain[layer]), -last[layer], left, whole - left))
     return pd.DataFrame(rows, columns=["layer", "gain", "change", "modularity", "accuracy", "accuracy_loss"])
 
@@ -177,6 +177,6 @@ def _judged(
     for n in sorted({0, *removed}):
         gone = frozenset(plan.layer[:n])
         if gone not in known:
-            known[gone] = _judge(drop_layers(model, gone), chosen, images, labels)
+            known[gone] = _judge(without(model, gone), chosen, images, labels)
         rows.append({"removed": n, "layer": plan.layer[n - 1] if n else None, **known[gone]})
     return pd.DataFrame(rows)

@@ -19,11 +19,11 @@ def removable_layers(model: nn.Module, sample: Tensor | None = None) -> pd.DataF
     A network can do without a child of a `Sequential` or `ModuleList` whose output has the shape of its input: a
     residual or transformer block, or in a plain chain a convolution or linear layer with as many channels out as in,
     which takes the norm, activation and dropout that follow it along. Of nested ones the outermost count, not the
-    stages that hold them.
+    stages that hold them, which are plain containers, classes made of `Sequential`, or named `…Stage`.
 
     Args:
         model: Any module. Whole networks are meant: what runs in one pass is what counts.
-        sample: One batch of input, `[N, ...]`. The model runs on it once, so that shapes are seen; without it, what the
+        sample: One batch of input, `[N, ...]`. The model runs on it, so that shapes are seen; without it, what the
             modules say of themselves (channels, strides) has to do.
 
     Returns:
@@ -44,7 +44,7 @@ def removable_layers(model: nn.Module, sample: Tensor | None = None) -> pd.DataF
     reasons = {name: places[name] or _static_reason(model.get_submodule(name)) for name in parts}
     if sample is not None:
         seen = run_once(model, sample, parts)
-        reasons = {name: _seen_reason(seen[name]) or reasons[name] for name in parts}
+        reasons = {name: _seen_reason(seen[name]) or places[name] or _own_reason(model, name) for name in parts}
     rows = [(name, not reason, reason) for name, reason in reasons.items()]
     return pd.DataFrame(rows, columns=["layer", "removable", "reason"])
 
@@ -59,7 +59,7 @@ def drop_layers(model: nn.Module, layers: pd.DataFrame | Iterable[str], sample: 
     Args:
         model: The network; it stays as it is.
         layers: Names, or a plan of `plan_removal`.
-        sample: As in `removable_layers`.
+        sample: As in `removable_layers`; a plan needs none, it was made with samples.
 
     Returns:
         A deep copy without the layers.
@@ -74,15 +74,23 @@ def drop_layers(model: nn.Module, layers: pd.DataFrame | Iterable[str], sample: 
           (2): Linear(in_features=4, out_features=2, bias=True)
         )
     """
+    planned = isinstance(layers, pd.DataFrame) and "damage" in layers
     if isinstance(layers, pd.DataFrame):
         if "layer" not in layers:
             raise ValueError(f"the plan has no column 'layer'; it has {', '.join(map(str, layers.columns))}")
         layers = layers.layer
     names = [layers] if isinstance(layers, str) else list(layers)
-    check_removable(removable_layers(model, sample), names)
-    parts = chain_layers(model)
-    smaller = deepcopy(model)
-    cut(smaller, [name for layer in names for name in parts[layer]])
+    table = removable_layers(model, sample)
+    if planned and sample is None:
+        table["reason"] = ""
+    check_removable(table, names)
+    return without(model, names)
+
+
+def without(model: nn.Module, layers: Iterable[str]) -> nn.Module:
+    """Returns a copy without some layers, for which it was checked that they can go."""
+    parts, smaller = chain_layers(model), deepcopy(model)
+    cut(smaller, [name for layer in layers for name in parts[layer]])
     return smaller
 
 
@@ -132,10 +140,19 @@ def _static_reason(layer: nn.Module) -> str:
     """Why a layer cannot go, by what its modules say; empty if it can."""
     weighted = [part for part in layer.modules() if isinstance(part, WEIGHTED)]
     given, made = _channels(weighted[0])[0], _channels(weighted[-1])[1]
+    own = layer is weighted[0]
     if given != made:
-        return f"takes {given} channels and gives {made}"
-    strides = [part.stride for part in weighted if isinstance(part, _ConvNd) and set(part.stride) != {1}]
-    return f"has a stride of {max(strides[0])}" if strides else ""
+        return f"takes {given} channels and gives {made}" if own else f"seems to take {given} channels and give {made}"
+    stride = max((max(part.stride) for part in weighted if isinstance(part, _ConvNd)), default=1)
+    if stride == 1:
+        return ""
+    return f"has a stride of {stride}" if own else f"seems to have a stride of {stride}"
+
+
+def _own_reason(model: nn.Module, name: str) -> str:
+    """Why a convolution cannot go whatever shapes a pass has seen: its stride may have had nothing to step over."""
+    layer = model.get_submodule(name)
+    return _static_reason(layer) if isinstance(layer, WEIGHTED) else ""
 
 
 def _channels(layer: nn.Module) -> tuple[int, int]:
@@ -149,7 +166,6 @@ def _seen_reason(seen: Seen) -> str:
     """Why a layer cannot go, by what it did in a pass; empty if it can."""
     if seen.runs != 1:
         return f"runs {seen.runs} times in one pass" if seen.runs else "never runs"
-    given, made = seen.shapes
-    if not made:
-        return "gives no tensor"
-    return "" if given == made else f"makes {made} of the shape {given}"
+    if seen.given is None or seen.made is None:
+        return f"{'takes' if seen.given is None else 'gives'} no tensor"
+    return "" if seen.given == seen.made else f"makes {seen.made} of the shape {seen.given}"

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from ._chains import chain_layers, output_tensor, rows_of, run_once, skip_like
+from ._chains import chain_layers, first_argument, output_tensor, rows_of, run_once, skip_like
 from .activations import evaluation, num_bytes
 
 
@@ -193,5 +193,5 @@ def _hand_on(output: Any) -> Callable[..., Any]:
     return lambda *_, **__: deepcopy(output)  # what comes behind may work in place
 
 
-def _pass(x: Any, *_: Any, **__: Any) -> Any:
-    return x
+def _pass(*given: Any, **named: Any) -> Any:
+    return first_argument(given, named)

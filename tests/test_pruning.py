@@ -175,6 +175,15 @@ def test_all_layers_of_a_wrapped_network_can_go() -> None:
     assert cost(drop_layers(model, plan), x)["macs"] == plan.macs.iloc[-1]
 
 
+def test_a_plan_of_blocks_that_a_pass_has_to_judge() -> None:
+    model, x = build("torchvision:squeezenet1_1"), torch.rand(6, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    plan = plan_removal(model, x, torch.arange(6) % 2, num_layers=3, criterion="last")
+    smaller = drop_layers(model, plan)
+    assert cost(smaller, x)["macs"] == plan.macs.iloc[-1]
+    with pytest.raises(ValueError, match="it seems to take 512 channels and give 256"):
+        drop_layers(model, plan.layer)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

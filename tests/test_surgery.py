@@ -66,7 +66,7 @@ def test_networks(name: str, size: int, number: int, layer: str, refused: tuple[
     save_weights(smaller, tmp_path / "smaller.safetensors")
     again = load_weights(drop_layers(build(name, seed=1), [layer]), tmp_path / "smaller.safetensors")
     assert torch.equal(outputs(again, x), result)
-    with pytest.raises(ValueError, match="cannot be removed: it (makes|takes|has)"):
+    with pytest.raises(ValueError, match="cannot be removed: it (makes|takes|seems)"):
         drop_layers(model, [refused[0]])
 
 
@@ -107,6 +107,17 @@ def test_a_layer_that_stands_in_several_places_stays() -> None:
     held.forward = lambda x: held["chain"](x)
     assert removable(held, x) == ["chain.5.0"]
     assert not removable_layers(held).removable.any()
+
+
+class Strided(nn.Module):
+    """Attention to every other token: a stride inside, the shape as it was."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reduce = nn.Conv1d(4, 4, 2, stride=2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.reduce(x.transpose(1, 2)).mean(2)[:, None]
 
 
 class TupleBlock(nn.Module):
@@ -184,7 +195,7 @@ def test_what_a_pass_refuses(model: Callable[[], nn.Module], layer: str, message
 @pytest.mark.parametrize(
     ("layers", "message"),
     [
-        (["layer2.0"], "layer 'layer2.0' cannot be removed: it takes 16 channels and gives 32"),
+        (["layer2.0"], "layer 'layer2.0' cannot be removed: it seems to take 16 channels and give 32"),
         (["layer1.1", "layer1.1"], "layer 'layer1.1' is named 2 times; name it once"),
         (["layer1.9"], "no removable layer named 'layer1.9'; the nearest are 'layer1.2'"),
         (["conv1"], "layers that a module calls by name cannot go"),
@@ -208,6 +219,54 @@ def test_a_stride_is_seen_without_a_pass() -> None:
     assert removable_layers(model).reason.tolist() == ["", "has a stride of 2"]
     with pytest.raises(TypeError, match="model must be a torch.nn.Module; got str"):
         removable_layers("resnet20")
+
+
+def test_shapes_that_were_seen_decide() -> None:
+    model, x = build("torchvision:squeezenet1_1"), images(64)
+    fires = [f"network.features.{i}" for i in (4, 7, 10, 12)]  # they end with two layers side by side
+    assert removable(model, x) == fires
+    reasons = removable_layers(model).set_index("layer").reason
+    assert reasons[fires[0]] == "seems to take 128 channels and give 64"
+    assert drop_layers(model, fires, x)(x).shape == (2, 10)
+    narrow = nn.Sequential(nn.Conv2d(3, 3, 3, stride=2, padding=1), nn.Conv2d(3, 3, 1), nn.Flatten())
+    assert removable_layers(narrow, torch.rand(2, 3, 1, 1)).reason.tolist() == ["has a stride of 2", ""]
+    attention = nn.Sequential(nn.TransformerEncoderLayer(4, 1, 8, batch_first=True), nn.Sequential(Strided()))
+    assert removable_layers(attention).reason.tolist() == ["", "seems to have a stride of 2"]
+    assert removable(attention, torch.rand(2, 6, 4)) == ["0", "1.0"]
+
+
+@pytest.mark.parametrize(
+    ("name", "there", "number"),
+    [
+        ("torchvision:regnet_y_400mf", "network.trunk_output.block4.block4-5", 12),
+        ("torchvision:efficientnet_b0", "network.features.4.2", 9),
+        ("torchvision:mnasnet0_5", "network.layers.9.1", 11),
+        ("timm:resnetv2_50", "network.stages.2.blocks.5", 12),
+        ("timm:convnext_atto", "network.stages.3.blocks.1", 12),
+    ],
+)
+def test_blocks_of_networks_of_others(name: str, there: str, number: int) -> None:
+    model, x = build(name), images(64)
+    table = removable_layers(model, x).set_index("layer")
+    assert table.removable[there]
+    assert table.removable.sum() == number
+    if name.startswith("torchvision"):
+        assert table.index.str.count(r"\.").max() == there.count(".")  # nothing inside a block
+
+
+def test_what_takes_or_gives_no_tensor_stays() -> None:
+    class Pair(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.linear = nn.Linear(4, 4)
+
+        def forward(self, x: list | Tensor) -> list[list[Tensor]]:
+            while isinstance(x, list):
+                x = x[0]
+            return [[self.linear(x)]]
+
+    model = nn.Sequential(Pair(), Pair())
+    assert removable_layers(model, torch.rand(2, 4)).reason.tolist() == ["gives no tensor", "takes no tensor"]
 
 
 def test_export() -> None:
