@@ -11,7 +11,7 @@ from ._layers import layer_names, stages
 from .costs import cost
 from .criteria import State, find_criterion
 from .samples import collect
-from .surgery import check_removable, drop_layers, removable_layers, skip_layers, without
+from .surgery import check_removable, drop_layers, judged, removable_layers, skip_layers, without
 
 __all__ = ["beyond_layout", "count_phases", "drop_layers", "plan_removal", "redundant_layers", "removable_layers"]
 PHASES = ("separation", "plateau", "degradation")
@@ -105,7 +105,7 @@ def plan_removal(
     num_layers: int | None = None,
     max_macs: float | None = None,
     criterion: str | Callable[[State], dict[str, float]] = "anchored_modularity",
-    layers: Sequence[str] | None = None,
+    layers: Sequence[str] | pd.DataFrame | None = None,
     at: str | None = None,
     k: int = 3,
     seed: int = 0,
@@ -124,7 +124,7 @@ def plan_removal(
             layer each sample stays nearest to where the whole network puts others of its class; of the criteria of
             modularity it keeps the most accuracy. Where many layers go and training follows, `plateau_by_stage` ends
             higher, see docs/studies.md.
-        layers: Those that may go; all that can if None.
+        layers: Those that may go; all that can if None. A table of `removable_layers(model, sample)` is taken as it is.
         at: The layer whose modularity counts; the last of `layer_names(model)` if None.
         k: Neighbours of each sample.
         seed: Seed of criteria that draw at random.
@@ -150,10 +150,10 @@ def plan_removal(
     if (num_layers is None) == (max_macs is None):
         raise ValueError(f"give either num_layers or max_macs; got {num_layers} and {max_macs}")
     x, y = collect(samples, labels)
-    table = removable_layers(model, x[:2])
-    if layers is not None:
-        check_removable(table, layers)
-    left = [layer for layer in table.layer[table.removable] if layers is None or layer in layers]
+    table, names = (layers, None) if isinstance(layers, pd.DataFrame) else (judged(model, x[:2], layers), layers)
+    if names is not None:
+        check_removable(table, names)
+    left = [layer for layer in table.layer[table.removable] if names is None or layer in names]
     if num_layers is not None and not 1 <= num_layers <= len(left):
         raise ValueError(f"num_layers must be from 1 to {len(left)}, the layers that can go; got {num_layers}")
     whole = cost(model, x[:1])["macs"]

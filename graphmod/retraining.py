@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from ._finished import Finished
 from .costs import latency
 from .curves import modularity_curve
-from .pruning import beyond_layout, drop_layers, plan_removal
+from .pruning import beyond_layout, drop_layers, plan_removal, removable_layers
 from .removal import compare_networks
 from .samples import draw, others
 from .training import train
@@ -94,7 +94,11 @@ def prune_and_train(
     whole, parts = drop_layers(model, [], data[0][:1]), []
     if first_epochs:
         parts.append(train_alike({"whole, before": whole}, *left, epochs=first_epochs, **options))
-    plans = {name: plan_removal(whole, *chosen, max_macs=max_macs, criterion=name, seed=seed) for name in criteria}
+    there = removable_layers(whole, chosen[0][:2])
+    plans = {
+        name: plan_removal(whole, *chosen, max_macs=max_macs, criterion=name, layers=there, seed=seed)
+        for name in criteria
+    }
     if layout:
         plans["layout " + "-".join(map(str, layout))] = pd.DataFrame({"layer": beyond_layout(whole, layout)})
     plans = {"whole": pd.DataFrame({"layer": []}), **plans}

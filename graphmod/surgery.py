@@ -8,8 +8,8 @@ import pandas as pd
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
-from ._chains import WEIGHTED, Seen, chain_layers, num_places, run_once, skip_like
-from ._cuts import cut
+from ._chains import WEIGHTED, Seen, chain_layers, num_places, run_once
+from ._cuts import cut, hidden_uses, skip
 from ._names import unknown
 
 
@@ -23,8 +23,9 @@ def removable_layers(model: nn.Module, sample: Tensor | None = None) -> pd.DataF
 
     Args:
         model: Any module. Whole networks are meant: what runs in one pass is what counts.
-        sample: One batch of input, `[N, ...]`. The model runs on it, so that shapes are seen; without it, what the
-            modules say of themselves (channels, strides) has to do.
+        sample: One batch of input, `[N, ...]`. The model runs on it, so that shapes are seen, and on its first two rows
+            without each layer that fits: a layer whose input must not simply stand for its output stays. Without a
+            sample, what the modules say of themselves (channels, strides) has to do.
 
     Returns:
         One row a layer, in the order in which the model holds them: `layer`, `removable`, and `reason`, empty if it is.
@@ -37,6 +38,11 @@ def removable_layers(model: nn.Module, sample: Tensor | None = None) -> pd.DataF
         >>> removable_layers(model).iloc[:2].to_numpy().tolist()
         [['0', False, 'takes 4 channels and gives 8'], ['2', True, '']]
     """
+    return judged(model, sample)
+
+
+def judged(model: nn.Module, sample: Tensor | None, only: Iterable[str] | None = None) -> pd.DataFrame:
+    """The table of `removable_layers`; of the layers that fit by shape, those in `only` are left out once, or all."""
     if not isinstance(model, nn.Module):
         raise TypeError(f"model must be a torch.nn.Module; got {type(model).__name__}")
     parts = chain_layers(model)
@@ -45,6 +51,8 @@ def removable_layers(model: nn.Module, sample: Tensor | None = None) -> pd.DataF
     if sample is not None:
         seen = run_once(model, sample, parts)
         reasons = {name: _seen_reason(seen[name]) or places[name] or _own_reason(model, name) for name in parts}
+        asked = {name for name in (parts if only is None else only) if reasons.get(name) == ""}
+        reasons |= hidden_uses(model, sample[:2], {name: parts[name] for name in parts if name in asked})
     rows = [(name, not reason, reason) for name, reason in reasons.items()]
     return pd.DataFrame(rows, columns=["layer", "removable", "reason"])
 
@@ -80,7 +88,7 @@ def drop_layers(model: nn.Module, layers: pd.DataFrame | Iterable[str], sample: 
             raise ValueError(f"the plan has no column 'layer'; it has {', '.join(map(str, layers.columns))}")
         layers = layers.layer
     names = [layers] if isinstance(layers, str) else list(layers)
-    table = removable_layers(model, sample)
+    table = judged(model, sample, names)
     if planned and sample is None:
         table["reason"] = ""
     check_removable(table, names)
@@ -120,8 +128,7 @@ def skip_layers(model: nn.Module, layers: Iterable[str], sample: Tensor) -> nn.M
     seen = run_once(model, sample[:2], {layer: parts[layer] for layer in layers}, keep=True)
     copy = deepcopy(model)
     for layer in layers:
-        for name in parts[layer]:
-            copy.set_submodule(name, skip_like(seen[layer].output, copy.get_submodule(name)))
+        skip(copy, parts[layer], seen[layer].output)
     return copy
 
 

@@ -13,6 +13,7 @@ import torchvision
 from matplotlib.patches import Rectangle
 from scipy import stats
 
+from graphmod import surgery
 from graphmod.activations import layer_names
 from graphmod.costs import cost
 from graphmod.criteria import State
@@ -173,6 +174,17 @@ def test_all_layers_of_a_wrapped_network_can_go() -> None:
     plan = plan_removal(model, x, y, num_layers=5, criterion=last_tried)
     assert plan.layer.tolist() == [f"1.network.layer{name}" for name in ("4.1", "3.1", "2.1", "1.1", "1.0")]
     assert cost(drop_layers(model, plan), x)["macs"] == plan.macs.iloc[-1]
+
+
+def test_layers_are_judged_once_a_plan_and_a_table_is_taken_as_it_is(digits, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, x, y = digits
+    table, asked, real = removable_layers(model, x), [], surgery.hidden_uses
+    monkeypatch.setattr(surgery, "hidden_uses", lambda *given: asked.append(list(given[2])) or real(*given))
+    plan = plan_removal(model, x, y, num_layers=3, criterion="last")
+    plan_removal(model, x, y, num_layers=1, layers=["layer1.0"])
+    assert asked == [list(table.layer[table.removable]), ["layer1.0"]]
+    pd.testing.assert_frame_equal(plan_removal(model, x, y, num_layers=3, criterion="last", layers=table), plan)
+    assert len(asked) == 2
 
 
 def test_a_plan_of_blocks_that_a_pass_has_to_judge() -> None:

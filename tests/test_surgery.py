@@ -269,6 +269,99 @@ def test_what_takes_or_gives_no_tensor_stays() -> None:
     assert removable_layers(model, torch.rand(2, 4)).reason.tolist() == ["gives no tensor", "takes no tensor"]
 
 
+class Step(nn.Module):
+    """A block of a transformer without its residual connection."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Linear(4, 8), nn.Linear(8, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.second(self.first(x).relu())
+
+
+class Both(Step):
+    """Gives two tensors."""
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return x + super().forward(x), x
+
+
+class Uses(nn.Module):
+    """A network of steps that uses them in one way or another."""
+
+    def __init__(self, how: str, *, head: bool = True) -> None:
+        super().__init__()
+        self.how = how
+        pairs = how == "pairs"
+        self.layers = nn.ModuleList(nn.ModuleList([Step(), Step()]) if pairs else Step() for _ in range(4))
+        if how == "both":
+            self.layers = nn.ModuleList(Both() for _ in range(4))
+        self.head = nn.Linear(4, 2)
+        if not head:
+            nn.init.zeros_(self.head.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = x
+        for i, layer in enumerate(self.layers):
+            match self.how:
+                case "step":
+                    x = layer(x)
+                case "residual":
+                    x = x + layer(x)
+                case "pairs":
+                    first, second = layer
+                    x = second(first(x))
+                case "number":
+                    x = layer(x) * 2 if i == 1 else layer(x)
+                case "both":
+                    x, y = layer(x + y)
+        return self.head(x)
+
+
+MORE = "is more than a step: the network without it is not that where it does nothing"
+
+
+@pytest.mark.parametrize("head", [True, False])
+@pytest.mark.parametrize(
+    ("how", "reasons"),
+    [
+        ("step", ["", "", "", ""]),
+        ("residual", [MORE] * 4),
+        ("pairs", ["is counted on: without it the network raises ValueError"] * 8),
+        ("number", [MORE, MORE, "", ""]),
+        ("both", ["cannot be tried: where it hands on its input the network raises TypeError"] * 3 + [MORE]),
+    ],
+)
+def test_layers_that_are_more_than_a_step_stay(how: str, reasons: list[str], head: bool) -> None:
+    torch.manual_seed(0)
+    model, x = Uses(how, head=head).train(), torch.rand(5, 4)
+    before = [name for name, _ in model.named_modules()]
+    assert removable_layers(model, x).reason.tolist() == reasons
+    assert [name for name, _ in model.named_modules()] == before
+    assert model.training
+    assert not any(module._forward_pre_hooks for module in model.modules())
+    if reasons[0]:
+        with pytest.raises(ValueError, match=f"cannot be removed: it {reasons[0]}"):
+            drop_layers(model, ["layers.0" if how != "pairs" else "layers.0.0"], x)
+
+
+def test_what_is_random_is_the_same_with_and_without() -> None:
+    class Noisy(Uses):
+        def forward(self, x: Tensor) -> Tensor:
+            return super().forward(x + torch.rand_like(x))
+
+    state = torch.get_rng_state()
+    assert len(removable(Noisy("step"), torch.rand(3, 4))) == 4
+    torch.set_rng_state(state)
+
+
+def test_blocks_addressed_by_number() -> None:
+    model, x = build("timm:convit_tiny"), images(224)
+    reasons = removable_layers(model, x).reason
+    assert reasons.tolist() == [MORE] * 10 + ["", ""]  # the class token comes in before the eleventh
+
+
 def test_export() -> None:
     x = images(n=2)
     smaller = drop_layers(build("resnet20"), ["layer1.1", "layer3.2"], x)
