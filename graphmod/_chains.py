@@ -12,6 +12,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
 
 from .activations import evaluation, first_tensor
+from .inputs import forward
 
 WEIGHTED = (_ConvNd, nn.Linear)
 FOLLOWERS = (_BatchNorm, nn.GroupNorm, nn.LayerNorm, nn.Dropout, nn.Dropout2d, nn.Identity)
@@ -134,7 +135,7 @@ def run_once(
 ) -> dict[str, Seen]:
     """Runs a model once and says what the layers did, with copies of what they took and gave if `keep`."""
     seen = {layer: Seen() for layer in parts}
-    handles, home = [], next(model.parameters(), samples).device
+    handles = []
 
     def before(one: Seen, inputs: tuple[Any, ...], named: dict[str, Any]) -> None:
         one.runs += 1
@@ -158,11 +159,17 @@ def run_once(
         ]
     try:
         with torch.no_grad(), evaluation(model):
-            model(samples.to(home))
+            forward(model, samples)
     finally:
         for handle in handles:
             handle.remove()
     return seen
+
+
+def of_type(model: nn.Module, samples: Tensor) -> Tensor:
+    """Samples with the floating type of the network's parameters, if they are floating."""
+    like = next((one for one in model.parameters() if one.is_floating_point()), samples)
+    return samples.to(like.dtype) if samples.is_floating_point() else samples
 
 
 def rows_of(output: Any) -> Tensor:

@@ -12,6 +12,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from .activations import evaluation, first_tensor
+from .inputs import forward
 
 
 def cost(model: nn.Module, sample: Tensor) -> dict[str, int]:
@@ -54,7 +55,7 @@ def cost(model: nn.Module, sample: Tensor) -> dict[str, int]:
     try:
         torch.backends.mha.set_fastpath_enabled(False)  # fused kernels are not counted by every version of torch
         with torch.no_grad(), _frozen(model), evaluation(model), sdpa_kernel(SDPBackend.MATH), counter:
-            model(sample.to(_home(model, sample)))
+            forward(model, sample)
     finally:
         torch.backends.mha.set_fastpath_enabled(fast)
         for handle in handles:

@@ -7,7 +7,8 @@ import pandas as pd
 from torch import nn
 from tqdm.auto import tqdm
 
-from ._layers import layer_names, stages
+from ._chains import of_type
+from ._layers import layer_names, stages, unwrapped
 from .costs import cost
 from .criteria import State, find_criterion
 from .samples import collect
@@ -114,7 +115,7 @@ def plan_removal(
     """Chooses layers to remove, one after the other, each by what the network does without it and those before it.
 
     Args:
-        model: The network; it stays as it is.
+        model: The network; it stays as it is. Of a compiled or `DataParallel` one the network inside is meant.
         samples: The samples that choose: a few hundred, none of which should judge the result. As in `dynamic_graph`.
         labels: Integers `[N]`; those that come with the samples if None.
         num_layers: How many layers to remove. Either this or `max_macs`.
@@ -150,6 +151,8 @@ def plan_removal(
     if (num_layers is None) == (max_macs is None):
         raise ValueError(f"give either num_layers or max_macs; got {num_layers} and {max_macs}")
     x, y = collect(samples, labels)
+    model = unwrapped(model)
+    x = of_type(model, x)
     table, names = (layers, None) if isinstance(layers, pd.DataFrame) else (judged(model, x[:2], layers), layers)
     if names is not None:
         check_removable(table, names)

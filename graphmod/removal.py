@@ -12,9 +12,10 @@ import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
+from ._chains import of_type
 from ._files import read_json, readable
 from ._finished import Finished
-from ._layers import layer_names
+from ._layers import layer_names, unwrapped
 from .batch_norm import reestimate_batch_norm
 from .costs import cost
 from .criteria import State, find_criterion
@@ -73,6 +74,7 @@ def removal_curves(
             f"got {list(criteria)} and {list(removed)}"
         )
     x, y = collect(samples, labels)
+    model = unwrapped(model)
     if x.dim() == 4:
         model = deepcopy(model).to(memory_format=torch.channels_last)  # a fifth faster on a CPU
     there = removable_layers(model, x[:2])
@@ -123,6 +125,8 @@ def single_removals(
         ValueError: If there are too few samples, or no layer can go.
     """
     x, y = collect(samples, labels)
+    model = unwrapped(model)
+    x = of_type(model, x)
     chosen = draw(y, num_samples, seed=seed)[0]
     judges = others(chosen, len(x))
     table = removable_layers(model, x[:2])
@@ -157,6 +161,7 @@ def compare_networks(networks: Mapping[str, nn.Module], chosen: Tensor, images: 
 
 
 def _judge(model: nn.Module, chosen: Tensor, images: Tensor, labels: Tensor) -> dict[str, float]:
+    chosen, images = of_type(model, chosen), of_type(model, images)
     return {
         **cost(model, images[:1]),
         "accuracy": accuracy(model, images, labels),

@@ -10,6 +10,7 @@ from torch.nn.modules.conv import _ConvNd
 
 from ._chains import WEIGHTED, Seen, chain_layers, num_places, run_once
 from ._cuts import cut, hidden_uses, skip
+from ._layers import unwrapped
 from ._names import unknown
 
 
@@ -22,7 +23,8 @@ def removable_layers(model: nn.Module, sample: Tensor | None = None) -> pd.DataF
     stages that hold them, which are plain containers, classes made of `Sequential`, or named `…Stage`.
 
     Args:
-        model: Any module. Whole networks are meant: what runs in one pass is what counts.
+        model: Any module. Whole networks are meant: what runs in one pass is what counts. Names are those of the
+            network inside what `torch.compile` or `DataParallel` wraps around it.
         sample: One batch of input, `[N, ...]`. The model runs on it, so that shapes are seen, and on its first two rows
             without each layer that fits: a layer whose input must not simply stand for its output stays. Without a
             sample, what the modules say of themselves (channels, strides) has to do.
@@ -45,6 +47,7 @@ def judged(model: nn.Module, sample: Tensor | None, only: Iterable[str] | None =
     """The table of `removable_layers`; of the layers that fit by shape, those in `only` are left out once, or all."""
     if not isinstance(model, nn.Module):
         raise TypeError(f"model must be a torch.nn.Module; got {type(model).__name__}")
+    model = unwrapped(model)
     parts = chain_layers(model)
     places = _places(model, parts, within=sample is None)
     reasons = {name: places[name] or _static_reason(model.get_submodule(name)) for name in parts}
@@ -70,7 +73,7 @@ def drop_layers(model: nn.Module, layers: pd.DataFrame | Iterable[str], sample: 
         sample: As in `removable_layers`; a plan needs none, it was made with samples.
 
     Returns:
-        A deep copy without the layers.
+        A deep copy without the layers, and without what `torch.compile` or `DataParallel` wraps around it.
 
     Raises:
         ValueError: If a layer does not exist or cannot be removed; the message says why.
@@ -92,7 +95,7 @@ def drop_layers(model: nn.Module, layers: pd.DataFrame | Iterable[str], sample: 
     if planned and sample is None:
         table["reason"] = ""
     check_removable(table, names)
-    return without(model, names)
+    return without(unwrapped(model), names)
 
 
 def without(model: nn.Module, layers: Iterable[str]) -> nn.Module:

@@ -1,6 +1,7 @@
 """Where the curve is level or falls, against scipy's paired t-test and by hand."""
 
 from collections.abc import Callable
+from copy import deepcopy
 from functools import partial
 from pathlib import Path
 
@@ -185,6 +186,25 @@ def test_layers_are_judged_once_a_plan_and_a_table_is_taken_as_it_is(digits, mon
     assert asked == [list(table.layer[table.removable]), ["layer1.0"]]
     pd.testing.assert_frame_equal(plan_removal(model, x, y, num_layers=3, criterion="last", layers=table), plan)
     assert len(asked) == 2
+
+
+@pytest.mark.parametrize("wrap", [torch.nn.DataParallel, torch.compile])
+def test_a_plan_of_what_is_wrapped_is_that_of_the_network_inside(digits, wrap: Callable) -> None:
+    model, x, y = digits
+    plan = plan_removal(model, x, y, num_layers=2, criterion="modularity")
+    wrapped = wrap(model)
+    pd.testing.assert_frame_equal(plan_removal(wrapped, x, y, num_layers=2, criterion="modularity"), plan)
+    smaller = drop_layers(wrapped, plan, x[:2])
+    assert list(smaller.state_dict()) == list(drop_layers(model, plan).state_dict())
+    pd.testing.assert_frame_equal(removable_layers(wrapped, x[:2]), removable_layers(model, x[:2]))
+
+
+def test_samples_take_the_type_of_the_network(digits) -> None:
+    model, x, y = digits
+    half = deepcopy(model).bfloat16()
+    plan = plan_removal(half, x, y, num_layers=2, criterion="accuracy")
+    pd.testing.assert_frame_equal(plan_removal(half, x.bfloat16(), y, num_layers=2, criterion="accuracy"), plan)
+    assert set(removable_layers(half, x[:2]).layer) == set(removable_layers(model, x[:2]).layer)
 
 
 def test_a_plan_of_blocks_that_a_pass_has_to_judge() -> None:
