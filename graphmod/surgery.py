@@ -105,6 +105,19 @@ def without(model: nn.Module, layers: Iterable[str]) -> nn.Module:
     return smaller
 
 
+def names_before(model: nn.Module, layers: Iterable[str]) -> dict[str, str]:
+    """Returns, for the modules of the network without some layers, the names that they have in the whole one.
+
+    Example:
+        >>> names_before(nn.ModuleList([nn.Linear(2, 2), nn.Linear(2, 2)]), ["0"])
+        {'': '', '0': '1'}
+    """
+    smaller, parts = deepcopy(model), chain_layers(model)
+    before = {module: name for name, module in smaller.named_modules()}
+    cut(smaller, [name for layer in layers for name in parts[layer]])
+    return {name: before[module] for name, module in smaller.named_modules()}
+
+
 def check_removable(table: pd.DataFrame, layers: Sequence[str]) -> None:
     """Raises ValueError unless each layer is named once and can go, by a table of `removable_layers`."""
     reasons = dict(zip(table.layer, table.reason, strict=True))
