@@ -1,5 +1,6 @@
 """The layers that stand in a chain: which they are, and what they do in one pass."""
 
+from collections import Counter
 from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
 
 from .activations import evaluation, first_tensor
+from .inputs import forward
 
 WEIGHTED = (_ConvNd, nn.Linear)
 FOLLOWERS = (_BatchNorm, nn.GroupNorm, nn.LayerNorm, nn.Dropout, nn.Dropout2d, nn.Identity)
@@ -18,19 +20,29 @@ FOLLOWERS = (_BatchNorm, nn.GroupNorm, nn.LayerNorm, nn.Dropout, nn.Dropout2d, n
 
 
 class Skip(nn.Module):
-    """Stands where a layer was and hands on its first argument, in the form in which the layer gave its output."""
+    """Stands where a layer was and hands on its first argument, in the form in which the layer gave its output.
 
-    def __init__(self, length: int | None = None) -> None:
+    It counts as many convolutions and linear layers as there were, so that the others are the same layers as before.
+    """
+
+    def __init__(self, length: int | None = None, weights: int = 1) -> None:
         super().__init__()
         self.length = length
+        self.weights = weights
 
-    def forward(self, x: Any, *_: Any, **__: Any) -> Any:
-        """Returns x, or a tuple of x and Nones."""
+    def forward(self, *given: Any, **named: Any) -> Any:
+        """Returns the first argument x, or a tuple of x and Nones."""
+        x = first_argument(given, named)
         return x if self.length is None else (x, *[None] * (self.length - 1))
 
 
-def skip_like(output: Any) -> Skip:
-    return Skip(len(output) if isinstance(output, tuple) else None)
+def skip_like(output: Any, layer: nn.Module) -> Skip:
+    return Skip(len(output) if isinstance(output, tuple) else None, num_weights(layer))
+
+
+def first_argument(given: tuple[Any, ...], named: Mapping[str, Any]) -> Any:
+    """What a module is called with first, by place or by name."""
+    return given[0] if given else next(iter(named.values()))
 
 
 @dataclass
@@ -41,43 +53,81 @@ class Seen:
     place: int = 0
     input: Any = None
     output: Any = None
-    shapes: tuple[list[int], list[int]] = ([], [])
+    given: list[int] | None = None
+    made: list[int] | None = None
 
 
 def chain_layers(model: nn.Module) -> dict[str, list[str]]:
-    """The layers that stand in a chain, in the model's order, each with the modules that go with it."""
+    """The layers that stand in a chain, in the model's order, each with the modules that go with it.
+
+    Of nested ones the outermost count, and of a stage those in its chains. What stands in several places goes along
+    with none.
+    """
     parts: dict[str, list[str]] = {}
+    closed: list[str] = []
+    places = num_places(model)
     for name, container in model.named_modules():
-        if not _is_chain(container) or any(name == layer or name.startswith(f"{layer}.") for layer in parts):
+        if any(name == other or name.startswith(f"{other}.") for other in (*parts, *closed)):
+            continue
+        if _is_stage(container):
+            closed += [f"{name}.{key}" for key, child in container.named_children() if not _holds_layers(child)]
+        if not _is_chain(container):
             continue
         owner: str | None = None
-        weighted = [child for child in container.children() if isinstance(child, Skip) or has_weights(child)]
-        for key, child in container.named_children():
+        lone = sum(has_weights(child) for child in container.children()) < 2
+        for key, child in container._modules.items():
+            if child is None:
+                continue
             path = f"{name}.{key}" if name else key
             if isinstance(child, WEIGHTED):
                 owner = path
                 parts[path] = [path]
             elif owner and (isinstance(child, FOLLOWERS) or type(child).__module__ == "torch.nn.modules.activation"):
-                parts[owner].append(path)
+                parts[owner] += [path] if places[child] == 1 else []
             else:
                 owner = None
-                if has_weights(child) and not _is_chain(child) and (len(weighted) > 1 or not _has_chain(child)):
+                inside = isinstance(child, Skip) or _holds_layers(child) or (lone and _is_network(child, model))
+                if has_weights(child) and not inside:
                     parts[path] = [path]
     return parts
 
 
-def _is_chain(module: nn.Module) -> bool:
-    return type(module) in (nn.Sequential, nn.ModuleList)
+def num_places(model: nn.Module) -> Counter[nn.Module]:
+    """In how many places modules stand: held by several others, or by one under several names."""
+    return Counter(child for module in model.modules() for child in module._modules.values() if child is not None)
+
+
+def num_weights(module: nn.Module) -> int:
+    """The number of convolutions and linear layers in a module."""
+    return sum(part.weights if isinstance(part, Skip) else isinstance(part, WEIGHTED) for part in module.modules())
 
 
 def has_weights(module: nn.Module) -> bool:
-    return any(isinstance(part, WEIGHTED) for part in module.modules())
+    return num_weights(module) > 0
 
 
-def _has_chain(module: nn.Module) -> bool:
-    """Whether a module is a network of blocks that a `Sequential` wraps, rather than a block."""
-    chains = (part for part in module.modules() if _is_chain(part))
-    return any(sum(has_weights(child) for child in chain.children()) > 1 for chain in chains)
+def _is_chain(module: nn.Module) -> bool:
+    """Whether the children run one after the other; a class that joins a convolution and its norm makes a layer."""
+    if type(module) in (nn.Sequential, nn.ModuleList):
+        return True
+    plain = isinstance(module, nn.Sequential) and type(module).forward is nn.Sequential.forward
+    return plain and any(num_weights(child) > 1 for child in module.children())
+
+
+def _is_stage(module: nn.Module) -> bool:
+    """Whether a module holds blocks rather than being one, as timm and transformers name it."""
+    return type(module).__name__.endswith("Stage")
+
+
+def _holds_layers(module: nn.Module) -> bool:
+    return _is_chain(module) or _is_stage(module)
+
+
+def _is_network(module: nn.Module, model: nn.Module) -> bool:
+    """Whether a module is a network of blocks that a `Sequential` wraps, rather than the only block of a stage."""
+    most = 2 * num_weights(module) > num_weights(model)
+    chains = [part for part in module.modules() if _is_chain(part)]
+    return any(sum(num_weights(child) > (not most) for child in chain.children()) > 1 for chain in chains)
 
 
 def run_once(
@@ -85,34 +135,41 @@ def run_once(
 ) -> dict[str, Seen]:
     """Runs a model once and says what the layers did, with copies of what they took and gave if `keep`."""
     seen = {layer: Seen() for layer in parts}
-    handles, home = [], next(model.parameters(), samples).device
+    handles = []
 
-    def before(one: Seen, inputs: tuple[Any, ...]) -> None:
+    def before(one: Seen, inputs: tuple[Any, ...], named: dict[str, Any]) -> None:
         one.runs += 1
         one.place = max(other.place for other in seen.values()) + 1
-        x = first_tensor(inputs)
-        one.shapes = ([], []) if x is None else (list(x.shape[1:]), [])
+        x = first_tensor(inputs or named)
+        one.given = None if x is None else list(x.shape[1:])
         one.input = x.clone() if keep and x is not None else None
 
     def after(one: Seen, output: Any) -> None:
         x = first_tensor(output)
-        if x is not None:
-            one.shapes = (one.shapes[0], list(x.shape[1:]))
+        one.made = None if x is None else list(x.shape[1:])
         one.output = deepcopy(output) if keep else None
 
     for layer, names in parts.items():
         one, first, last = seen[layer], model.get_submodule(names[0]), model.get_submodule(names[-1])
         handles += [
-            first.register_forward_pre_hook(lambda _module, inputs, one=one: before(one, inputs)),
+            first.register_forward_pre_hook(
+                lambda _module, inputs, named, one=one: before(one, inputs, named), with_kwargs=True
+            ),
             last.register_forward_hook(lambda _module, _inputs, output, one=one: after(one, output)),
         ]
     try:
         with torch.no_grad(), evaluation(model):
-            model(samples.to(home))
+            forward(model, samples)
     finally:
         for handle in handles:
             handle.remove()
     return seen
+
+
+def of_type(model: nn.Module, samples: Tensor) -> Tensor:
+    """Samples with the floating type of the network's parameters, if they are floating."""
+    like = next((one for one in model.parameters() if one.is_floating_point()), samples)
+    return samples.to(like.dtype) if samples.is_floating_point() else samples
 
 
 def rows_of(output: Any) -> Tensor:

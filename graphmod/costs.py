@@ -1,7 +1,9 @@
 """What a network costs: parameters, multiply-adds, memory, time."""
 
+import math
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from statistics import median
 
 import torch
@@ -10,6 +12,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from .activations import evaluation, first_tensor
+from .inputs import forward
 
 
 def cost(model: nn.Module, sample: Tensor) -> dict[str, int]:
@@ -20,8 +23,8 @@ def cost(model: nn.Module, sample: Tensor) -> dict[str, int]:
         sample: One or more samples `[N, ...]`.
 
     Returns:
-        `num_parameters`; `macs`, the multiply-adds of convolutions and matrix products (what papers on pruning call
-        FLOPs); `activation_memory`, the bytes of the outputs of all modules without children.
+        `num_parameters`; `macs`, the multiply-adds of convolutions, matrix products and recurrent layers (what papers
+        on pruning call FLOPs); `activation_memory`, the bytes of the outputs of all modules without children.
 
     Raises:
         TypeError: If the model is not a module, or the sample not a tensor.
@@ -47,11 +50,12 @@ def cost(model: nn.Module, sample: Tensor) -> dict[str, int]:
     leaves = [module for module in model.modules() if next(module.children(), None) is None]
     handles = [module.register_forward_hook(record) for module in leaves]
     fast = torch.backends.mha.get_fastpath_enabled()
-    counter = FlopCounterMode(display=False)
+    fused = {torch.ops.aten.mkldnn_rnn_layer: _layer_flops, torch.ops.aten._cudnn_rnn: _network_flops}
+    counter = FlopCounterMode(display=False, custom_mapping=fused)
     try:
         torch.backends.mha.set_fastpath_enabled(False)  # fused kernels are not counted by every version of torch
-        with torch.no_grad(), evaluation(model), sdpa_kernel(SDPBackend.MATH), counter:
-            model(sample.to(_home(model, sample)))
+        with torch.no_grad(), _frozen(model), evaluation(model), sdpa_kernel(SDPBackend.MATH), counter:
+            forward(model, sample)
     finally:
         torch.backends.mha.set_fastpath_enabled(fast)
         for handle in handles:
@@ -94,6 +98,29 @@ def latency(models: Mapping[str, nn.Module], sample: Tensor, *, repeats: int = 1
                 _wait(x)
             seconds[name].append(time.perf_counter() - start)
     return {name: median(found[1:]) for name, found in seconds.items()}
+
+
+@contextmanager
+def _frozen(model: nn.Module) -> Iterator[None]:
+    """Lets no parameter ask for gradients for a while: the counter cannot take a view of one that does."""
+    asking = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    try:
+        for parameter in asking:
+            parameter.requires_grad_(False)
+        yield
+    finally:
+        for parameter in asking:
+            parameter.requires_grad_(True)
+
+
+def _layer_flops(x: Sequence[int], first: Sequence[int], second: Sequence[int], *_: object, **__: object) -> int:
+    """Of one direction of a recurrent layer on a CPU, by the shapes of its input and its matrices."""
+    return _network_flops(x, [first, second])
+
+
+def _network_flops(x: Sequence[int], weights: Sequence[Sequence[int]], *_: object, **__: object) -> int:
+    """Of all recurrent layers together, as on a GPU: each matrix multiplies each step of each sample."""
+    return 2 * math.prod(x[:-1]) * sum(math.prod(one) for one in weights if len(one) > 1)
 
 
 def _home(model: nn.Module, sample: Tensor) -> torch.device:

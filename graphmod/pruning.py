@@ -7,11 +7,12 @@ import pandas as pd
 from torch import nn
 from tqdm.auto import tqdm
 
-from ._layers import layer_names, stages
+from ._chains import of_type
+from ._layers import layer_names, stages, unwrapped
 from .costs import cost
 from .criteria import State, find_criterion
 from .samples import collect
-from .surgery import check_removable, drop_layers, removable_layers, skip_layers
+from .surgery import check_removable, drop_layers, judged, removable_layers, skip_layers, without
 
 __all__ = ["beyond_layout", "count_phases", "drop_layers", "plan_removal", "redundant_layers", "removable_layers"]
 PHASES = ("separation", "plateau", "degradation")
@@ -105,7 +106,7 @@ def plan_removal(
     num_layers: int | None = None,
     max_macs: float | None = None,
     criterion: str | Callable[[State], dict[str, float]] = "anchored_modularity",
-    layers: Sequence[str] | None = None,
+    layers: Sequence[str] | pd.DataFrame | None = None,
     at: str | None = None,
     k: int = 3,
     seed: int = 0,
@@ -114,7 +115,7 @@ def plan_removal(
     """Chooses layers to remove, one after the other, each by what the network does without it and those before it.
 
     Args:
-        model: The network; it stays as it is.
+        model: The network; it stays as it is. Of a compiled or `DataParallel` one the network inside is meant.
         samples: The samples that choose: a few hundred, none of which should judge the result. As in `dynamic_graph`.
         labels: Integers `[N]`; those that come with the samples if None.
         num_layers: How many layers to remove. Either this or `max_macs`.
@@ -124,7 +125,7 @@ def plan_removal(
             layer each sample stays nearest to where the whole network puts others of its class; of the criteria of
             modularity it keeps the most accuracy. Where many layers go and training follows, `plateau_by_stage` ends
             higher, see docs/studies.md.
-        layers: Those that may go; all that can if None.
+        layers: Those that may go; all that can if None. A table of `removable_layers(model, sample)` is taken as it is.
         at: The layer whose modularity counts; the last of `layer_names(model)` if None.
         k: Neighbours of each sample.
         seed: Seed of criteria that draw at random.
@@ -150,15 +151,17 @@ def plan_removal(
     if (num_layers is None) == (max_macs is None):
         raise ValueError(f"give either num_layers or max_macs; got {num_layers} and {max_macs}")
     x, y = collect(samples, labels)
-    table = removable_layers(model, x[:2])
-    if layers is not None:
-        check_removable(table, layers)
-    left = [layer for layer in table.layer[table.removable] if layers is None or layer in layers]
+    model = unwrapped(model)
+    x = of_type(model, x)
+    table, names = (layers, None) if isinstance(layers, pd.DataFrame) else (judged(model, x[:2], layers), layers)
+    if names is not None:
+        check_removable(table, names)
+    left = [layer for layer in table.layer[table.removable] if names is None or layer in names]
     if num_layers is not None and not 1 <= num_layers <= len(left):
         raise ValueError(f"num_layers must be from 1 to {len(left)}, the layers that can go; got {num_layers}")
     whole = cost(model, x[:1])["macs"]
     limit = None if max_macs is None else max_macs if max_macs > 1 else max_macs * whole
-    least = cost(drop_layers(model, left), x[:1])["macs"]
+    least = cost(without(model, left), x[:1])["macs"]
     if limit is not None and not least <= limit < whole:
         raise ValueError(
             f"max_macs must be at least {least / whole:.3f} and below 1, or at least {least} and below {whole}; "
@@ -181,7 +184,7 @@ def plan_removal(
                 following = min(left, key=damage.__getitem__)
                 reason += f"; next {following}, {damage[following]:.4g}"
             removed.append(layer)
-            now = cost(drop_layers(model, removed), x[:1])
+            now = cost(without(model, removed), x[:1])
             row = {"step": len(removed), "layer": layer, "damage": damage[layer], "reason": reason}
             rows.append({**row, "macs": now["macs"], "num_parameters": now["num_parameters"]})
             bar.update()

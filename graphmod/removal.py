@@ -12,15 +12,16 @@ import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
+from ._chains import of_type
 from ._files import read_json, readable
 from ._finished import Finished
-from ._layers import layer_names
+from ._layers import layer_names, unwrapped
 from .batch_norm import reestimate_batch_norm
 from .costs import cost
 from .criteria import State, find_criterion
 from .pruning import plan_removal
 from .samples import collect, draw, others
-from .surgery import drop_layers, removable_layers
+from .surgery import removable_layers, without
 from .training import accuracy
 
 
@@ -73,8 +74,10 @@ def removal_curves(
             f"got {list(criteria)} and {list(removed)}"
         )
     x, y = collect(samples, labels)
+    model = unwrapped(model)
     if x.dim() == 4:
         model = deepcopy(model).to(memory_format=torch.channels_last)  # a fifth faster on a CPU
+    there = removable_layers(model, x[:2])
     asked = [(name, one) for name in criteria for one in range((draws or {}).get(name, 1))]
     tables = []
     with tqdm(total=splits * len(asked), unit="plan", leave=False, disable=not progress or None) as bar:
@@ -88,8 +91,8 @@ def removal_curves(
                         table = pd.DataFrame(read_json(file))
                 else:
                     plan = plan_removal(
-                        model, x[chosen], y[chosen], num_layers=max(removed), criterion=name, k=k,
-                        seed=seed + 1000 * one, progress=progress,
+                        model, x[chosen], y[chosen], num_layers=max(removed), criterion=name, layers=there, k=k,
+                        seed=seed + 1000 * (one + 1000 * split), progress=progress,
                     )  # fmt: skip
                     table = _judged(model, plan, removed, x[chosen], x[judges], y[judges], known)
                     work.keep(f"{name} {one}", partial(Path.write_text, data=json.dumps(table.to_dict("records"))))
@@ -122,6 +125,8 @@ def single_removals(
         ValueError: If there are too few samples, or no layer can go.
     """
     x, y = collect(samples, labels)
+    model = unwrapped(model)
+    x = of_type(model, x)
     chosen = draw(y, num_samples, seed=seed)[0]
     judges = others(chosen, len(x))
     table = removable_layers(model, x[:2])
@@ -133,7 +138,7 @@ def single_removals(
     whole = accuracy(model, x[judges], y[judges])
     rows = []
     for layer in layers:
-        left = accuracy(drop_layers(model, [layer]), x[judges], y[judges])
+        left = accuracy(without(model, [layer]), x[judges], y[judges])
         rows.append((layer, gain[layer], abs(gain[layer]), -last[layer], left, whole - left))
     return pd.DataFrame(rows, columns=["layer", "gain", "change", "modularity", "accuracy", "accuracy_loss"])
 
@@ -156,6 +161,7 @@ def compare_networks(networks: Mapping[str, nn.Module], chosen: Tensor, images: 
 
 
 def _judge(model: nn.Module, chosen: Tensor, images: Tensor, labels: Tensor) -> dict[str, float]:
+    chosen, images = of_type(model, chosen), of_type(model, images)
     return {
         **cost(model, images[:1]),
         "accuracy": accuracy(model, images, labels),
@@ -177,6 +183,6 @@ def _judged(
     for n in sorted({0, *removed}):
         gone = frozenset(plan.layer[:n])
         if gone not in known:
-            known[gone] = _judge(drop_layers(model, gone), chosen, images, labels)
+            known[gone] = _judge(without(model, gone), chosen, images, labels)
         rows.append({"removed": n, "layer": plan.layer[n - 1] if n else None, **known[gone]})
     return pd.DataFrame(rows)

@@ -10,9 +10,10 @@ from torch import Tensor, nn
 from ._finished import Finished
 from .costs import latency
 from .curves import modularity_curve
-from .pruning import beyond_layout, drop_layers, plan_removal
+from .pruning import beyond_layout, drop_layers, plan_removal, removable_layers
 from .removal import compare_networks
 from .samples import draw, others
+from .surgery import names_before
 from .training import train
 
 MEASURED = 500
@@ -32,8 +33,8 @@ class Retrained:
         table: One row a network: `network`, `removed`, the columns of `compare_networks` as it was before its training,
             those of `summarize_training`, `last_q` (modularity of the last layer), and `latency` of a batch in seconds.
         epochs: One row a network and epoch, see `train_alike`.
-        curves: The modularity curve of each trained network, with the column `network`; a layer has the depth that it
-            has in the whole one.
+        curves: The modularity curve of each trained network, with the column `network`; a layer has the name and
+            the depth that it has in the whole one.
         held_out: Rows of the training images that chose the layers and the best epoch, and were not trained on.
     """
 
@@ -94,7 +95,11 @@ def prune_and_train(
     whole, parts = drop_layers(model, [], data[0][:1]), []
     if first_epochs:
         parts.append(train_alike({"whole, before": whole}, *left, epochs=first_epochs, **options))
-    plans = {name: plan_removal(whole, *chosen, max_macs=max_macs, criterion=name, seed=seed) for name in criteria}
+    there = removable_layers(whole, chosen[0][:2])
+    plans = {
+        name: plan_removal(whole, *chosen, max_macs=max_macs, criterion=name, layers=there, seed=seed)
+        for name in criteria
+    }
     if layout:
         plans["layout " + "-".join(map(str, layout))] = pd.DataFrame({"layer": beyond_layout(whole, layout)})
     plans = {"whole": pd.DataFrame({"layer": []}), **plans}
@@ -108,9 +113,18 @@ def prune_and_train(
     table["last_q"] = [curve.modularity.iloc[-1] for curve in measured]
     table["latency"] = table.network.map(latency(networks, test[0][:batch_size]))
     places = measured[0][["layer", "depth"]]
-    curves = [curve.drop(columns="depth").merge(places) for curve in measured]
+    curves = [
+        curve.drop(columns="depth").assign(layer=_names(curve.layer, names_before(whole, plan.layer))).merge(places)
+        for curve, plan in zip(measured, plans.values(), strict=True)
+    ]
     curve = pd.concat([one.assign(network=name) for name, one in zip(networks, curves, strict=True)], ignore_index=True)
     return Retrained(networks, plans, table, pd.concat(parts, ignore_index=True), curve, held)
+
+
+def _names(layers: pd.Series, before: Mapping[str, str]) -> pd.Series:
+    """The names of layers in the whole network; of one that runs several times, with the number of its call."""
+    parts = layers.str.partition("@")
+    return parts[0].map(before) + parts[1] + parts[2]
 
 
 def train_alike(

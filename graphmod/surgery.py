@@ -8,7 +8,9 @@ import pandas as pd
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
-from ._chains import WEIGHTED, Seen, chain_layers, run_once, skip_like
+from ._chains import WEIGHTED, Seen, chain_layers, num_places, run_once
+from ._cuts import cut, hidden_uses, skip
+from ._layers import unwrapped
 from ._names import unknown
 
 
@@ -18,12 +20,14 @@ def removable_layers(model: nn.Module, sample: Tensor | None = None) -> pd.DataF
     A network can do without a child of a `Sequential` or `ModuleList` whose output has the shape of its input: a
     residual or transformer block, or in a plain chain a convolution or linear layer with as many channels out as in,
     which takes the norm, activation and dropout that follow it along. Of nested ones the outermost count, not the
-    stages that hold them.
+    stages that hold them, which are plain containers, classes made of `Sequential`, or named `…Stage`.
 
     Args:
-        model: Any module. Whole networks are meant: what runs in one pass is what counts.
-        sample: One batch of input, `[N, ...]`. The model runs on it once, so that shapes are seen; without it, what the
-            modules say of themselves (channels, strides) has to do.
+        model: Any module. Whole networks are meant: what runs in one pass is what counts. Names are those of the
+            network inside what `torch.compile` or `DataParallel` wraps around it.
+        sample: One batch of input, `[N, ...]`. The model runs on it, so that shapes are seen, and on its first two rows
+            without each layer that fits: a layer whose input must not simply stand for its output stays. Without a
+            sample, what the modules say of themselves (channels, strides) has to do.
 
     Returns:
         One row a layer, in the order in which the model holds them: `layer`, `removable`, and `reason`, empty if it is.
@@ -36,13 +40,22 @@ def removable_layers(model: nn.Module, sample: Tensor | None = None) -> pd.DataF
         >>> removable_layers(model).iloc[:2].to_numpy().tolist()
         [['0', False, 'takes 4 channels and gives 8'], ['2', True, '']]
     """
+    return judged(model, sample)
+
+
+def judged(model: nn.Module, sample: Tensor | None, only: Iterable[str] | None = None) -> pd.DataFrame:
+    """The table of `removable_layers`; of the layers that fit by shape, those in `only` are left out once, or all."""
     if not isinstance(model, nn.Module):
         raise TypeError(f"model must be a torch.nn.Module; got {type(model).__name__}")
+    model = unwrapped(model)
     parts = chain_layers(model)
-    reasons = {name: _static_reason(model.get_submodule(name)) for name in parts}
+    places = _places(model, parts, within=sample is None)
+    reasons = {name: places[name] or _static_reason(model.get_submodule(name)) for name in parts}
     if sample is not None:
         seen = run_once(model, sample, parts)
-        reasons = {name: _seen_reason(seen[name]) or reasons[name] for name in parts}
+        reasons = {name: _seen_reason(seen[name]) or places[name] or _own_reason(model, name) for name in parts}
+        asked = {name for name in (parts if only is None else only) if reasons.get(name) == ""}
+        reasons |= hidden_uses(model, sample[:2], {name: parts[name] for name in parts if name in asked})
     rows = [(name, not reason, reason) for name, reason in reasons.items()]
     return pd.DataFrame(rows, columns=["layer", "removable", "reason"])
 
@@ -57,10 +70,10 @@ def drop_layers(model: nn.Module, layers: pd.DataFrame | Iterable[str], sample: 
     Args:
         model: The network; it stays as it is.
         layers: Names, or a plan of `plan_removal`.
-        sample: As in `removable_layers`.
+        sample: As in `removable_layers`; a plan needs none, it was made with samples.
 
     Returns:
-        A deep copy without the layers.
+        A deep copy without the layers, and without what `torch.compile` or `DataParallel` wraps around it.
 
     Raises:
         ValueError: If a layer does not exist or cannot be removed; the message says why.
@@ -72,23 +85,37 @@ def drop_layers(model: nn.Module, layers: pd.DataFrame | Iterable[str], sample: 
           (2): Linear(in_features=4, out_features=2, bias=True)
         )
     """
+    planned = isinstance(layers, pd.DataFrame) and "damage" in layers
     if isinstance(layers, pd.DataFrame):
         if "layer" not in layers:
             raise ValueError(f"the plan has no column 'layer'; it has {', '.join(map(str, layers.columns))}")
         layers = layers.layer
     names = [layers] if isinstance(layers, str) else list(layers)
-    check_removable(removable_layers(model, sample), names)
-    parts = chain_layers(model)
-    smaller = deepcopy(model)
-    gone = {smaller.get_submodule(name) for layer in names for name in parts[layer]}
-    for module in list(smaller.modules()):
-        kept = [(name, child) for name, child in module._modules.items() if child not in gone]
-        if len(kept) < len(module._modules):
-            if isinstance(module, nn.ModuleList):
-                kept = [(str(i), child) for i, (_, child) in enumerate(kept)]
-            module._modules.clear()
-            module._modules.update(kept)
+    table = judged(model, sample, names)
+    if planned and sample is None:
+        table["reason"] = ""
+    check_removable(table, names)
+    return without(unwrapped(model), names)
+
+
+def without(model: nn.Module, layers: Iterable[str]) -> nn.Module:
+    """Returns a copy without some layers, for which it was checked that they can go."""
+    parts, smaller = chain_layers(model), deepcopy(model)
+    cut(smaller, [name for layer in layers for name in parts[layer]])
     return smaller
+
+
+def names_before(model: nn.Module, layers: Iterable[str]) -> dict[str, str]:
+    """Returns, for the modules of the network without some layers, the names that they have in the whole one.
+
+    Example:
+        >>> names_before(nn.ModuleList([nn.Linear(2, 2), nn.Linear(2, 2)]), ["0"])
+        {'': '', '0': '1'}
+    """
+    smaller, parts = deepcopy(model), chain_layers(model)
+    before = {module: name for name, module in smaller.named_modules()}
+    cut(smaller, [name for layer in layers for name in parts[layer]])
+    return {name: before[module] for name, module in smaller.named_modules()}
 
 
 def check_removable(table: pd.DataFrame, layers: Sequence[str]) -> None:
@@ -117,19 +144,38 @@ def skip_layers(model: nn.Module, layers: Iterable[str], sample: Tensor) -> nn.M
     seen = run_once(model, sample[:2], {layer: parts[layer] for layer in layers}, keep=True)
     copy = deepcopy(model)
     for layer in layers:
-        for name in parts[layer]:
-            copy.set_submodule(name, skip_like(seen[layer].output))
+        skip(copy, parts[layer], seen[layer].output)
     return copy
+
+
+def _places(model: nn.Module, layers: Iterable[str], *, within: bool) -> dict[str, str]:
+    """Why layers cannot go that stand in several places, or are `within` what does; empty if they do not."""
+    number, found = num_places(model), {}
+    for layer in layers:
+        parts = layer.split(".")
+        holders = [".".join(parts[:end]) for end in range(1 if within else len(parts), len(parts) + 1)]
+        most = max(number[model.get_submodule(name)] for name in holders)
+        found[layer] = f"stands in {most} places" if most > 1 else ""
+    return found
 
 
 def _static_reason(layer: nn.Module) -> str:
     """Why a layer cannot go, by what its modules say; empty if it can."""
     weighted = [part for part in layer.modules() if isinstance(part, WEIGHTED)]
     given, made = _channels(weighted[0])[0], _channels(weighted[-1])[1]
+    own = layer is weighted[0]
     if given != made:
-        return f"takes {given} channels and gives {made}"
-    strides = [part.stride for part in weighted if isinstance(part, _ConvNd) and set(part.stride) != {1}]
-    return f"has a stride of {max(strides[0])}" if strides else ""
+        return f"takes {given} channels and gives {made}" if own else f"seems to take {given} channels and give {made}"
+    stride = max((max(part.stride) for part in weighted if isinstance(part, _ConvNd)), default=1)
+    if stride == 1:
+        return ""
+    return f"has a stride of {stride}" if own else f"seems to have a stride of {stride}"
+
+
+def _own_reason(model: nn.Module, name: str) -> str:
+    """Why a convolution cannot go whatever shapes a pass has seen: its stride may have had nothing to step over."""
+    layer = model.get_submodule(name)
+    return _static_reason(layer) if isinstance(layer, WEIGHTED) else ""
 
 
 def _channels(layer: nn.Module) -> tuple[int, int]:
@@ -143,7 +189,6 @@ def _seen_reason(seen: Seen) -> str:
     """Why a layer cannot go, by what it did in a pass; empty if it can."""
     if seen.runs != 1:
         return f"runs {seen.runs} times in one pass" if seen.runs else "never runs"
-    given, made = seen.shapes
-    if not made:
-        return "gives no tensor"
-    return "" if given == made else f"makes {made} of the shape {given}"
+    if seen.given is None or seen.made is None:
+        return f"{'takes' if seen.given is None else 'gives'} no tensor"
+    return "" if seen.given == seen.made else f"makes {seen.made} of the shape {seen.given}"

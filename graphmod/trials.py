@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from ._chains import chain_layers, output_tensor, rows_of, run_once, skip_like
+from ._chains import chain_layers, first_argument, output_tensor, rows_of, run_once, skip_like
 from .activations import evaluation, num_bytes
 
 
@@ -73,7 +73,7 @@ def without_each(
         if room:
             given |= {part: _pass for name in order[:i] for part in parts[name]}
             given |= {parts[name][-1]: _hand_on(seen[name].output) for name in order[:i]}
-        given |= {part: skip_like(seen[layer].output).forward for part in parts[layer]}
+        given |= {part: skip_like(seen[layer].output, model).forward for part in parts[layer]}
         features: dict[str, list[Tensor]] = {name: [] for name in at}
         head: list[Tensor] = []
         handles = [] if last is None else [_record_input(model.get_submodule(last), head)]
@@ -175,8 +175,9 @@ def _record_input(module: nn.Module, found: list[Tensor]) -> RemovableHandle:
 
 @contextmanager
 def _replaced(model: nn.Module, forwards: Mapping[str, Callable[..., Any]]) -> Iterator[None]:
-    """Gives modules another `forward` for a while."""
+    """Gives modules another `forward` for a while; those that had one of their own get it back."""
     modules = {model.get_submodule(name): forward for name, forward in forwards.items()}
+    own = {module: vars(module)["forward"] for module in modules if "forward" in vars(module)}
     try:
         for module, forward in modules.items():
             module.forward = forward
@@ -184,11 +185,13 @@ def _replaced(model: nn.Module, forwards: Mapping[str, Callable[..., Any]]) -> I
     finally:
         for module in modules:
             del module.forward
+        for module, forward in own.items():
+            module.forward = forward
 
 
 def _hand_on(output: Any) -> Callable[..., Any]:
     return lambda *_, **__: deepcopy(output)  # what comes behind may work in place
 
 
-def _pass(x: Any, *_: Any, **__: Any) -> Any:
-    return x
+def _pass(*given: Any, **named: Any) -> Any:
+    return first_argument(given, named)

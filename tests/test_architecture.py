@@ -53,6 +53,7 @@ RANKS = [
         "training",
         "trajectories",
     },
+    {"_cuts"},
     {"surgery", "trials"},
     {"ablation", "criteria", "curves"},
     {"adversarial", "pruning", "tracking"},

@@ -40,6 +40,34 @@ def test_by_hand() -> None:
         cost(model, [0.5])
 
 
+class Token(nn.Module):
+    """Hands a view of a parameter to a submodule, as vision transformers do with their class token."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.token = nn.Parameter(torch.zeros(1, 4))
+        self.frozen = nn.Parameter(torch.zeros(1), requires_grad=False)
+        self.norm = nn.LayerNorm(4)
+        self.linear = nn.Linear(4, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.linear(x + self.norm(self.token.expand(len(x), -1)))
+
+
+def test_a_view_of_a_parameter_goes_into_a_submodule() -> None:
+    model = Token()
+    assert cost(model, torch.rand(2, 4))["macs"] == 12
+    assert [name for name, one in model.named_parameters() if not one.requires_grad] == ["frozen"]
+
+
+@pytest.mark.parametrize(("kind", "gates"), [(nn.LSTM, 4), (nn.GRU, 3), (nn.RNN, 1)])
+def test_recurrent_layers_are_counted(kind: type[nn.Module], gates: int) -> None:
+    one = gates * 16 * (8 + 16)
+    assert cost(kind(8, 16, batch_first=True), torch.rand(3, 5, 8))["macs"] == 5 * one
+    deep = kind(8, 16, num_layers=2, bidirectional=True, batch_first=True)
+    assert cost(deep, torch.rand(3, 5, 8))["macs"] == 5 * 2 * (one + gates * 16 * (32 + 16))
+
+
 class Sleep(nn.Module):
     def __init__(self, seconds: float) -> None:
         super().__init__()

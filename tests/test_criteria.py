@@ -162,6 +162,26 @@ def test_orders_that_look_at_nothing() -> None:
     assert order("random") == order("random")
 
 
+def test_new_weights_reach_attention(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.TransformerEncoderLayer(8, 2, 16, batch_first=True), nn.Flatten(), nn.Linear(24, 2)).eval()
+    x, y = torch.rand(20, 3, 8), torch.arange(20) % 2
+    trained = {name: value.clone() for name, value in model[0].named_parameters()}
+    drawn: dict[str, Tensor] = {}
+
+    def look(model: nn.Module, *_: object) -> float:
+        drawn.update({name: value.detach().clone() for name, value in model[0].named_parameters()})
+        return 0.5
+
+    monkeypatch.setattr("graphmod.criteria.sr_init.accuracy", look)
+    assert find_criterion("sr_init")(State(model, model, x, y, ["0"], "0", seed=1)) == {"0": -0.5}
+    kept = {name for name, value in drawn.items() if torch.equal(value, trained[name])}
+    assert kept == {
+        name for name in trained if "norm" in name or name in ("self_attn.in_proj_bias", "self_attn.out_proj.bias")
+    }
+    assert all(torch.equal(value, trained[name]) for name, value in model[0].named_parameters())
+
+
 def test_dead_features_are_the_worst() -> None:
     model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4), nn.Linear(4, 2)).eval()
     nn.init.zeros_(model[1].weight)

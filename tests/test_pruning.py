@@ -1,6 +1,7 @@
 """Where the curve is level or falls, against scipy's paired t-test and by hand."""
 
 from collections.abc import Callable
+from copy import deepcopy
 from functools import partial
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import torchvision
 from matplotlib.patches import Rectangle
 from scipy import stats
 
+from graphmod import surgery
 from graphmod.activations import layer_names
 from graphmod.costs import cost
 from graphmod.criteria import State
@@ -161,6 +163,57 @@ def test_a_random_plan_repeats_and_depends_on_its_seed(digits) -> None:
     plans = [tuple(plan_removal(*digits, num_layers=4, criterion="random", seed=seed).layer) for seed in (0, 0, 1, 2)]
     assert plans[0] == plans[1]
     assert len(set(plans)) == 3
+
+
+def test_all_layers_of_a_wrapped_network_can_go() -> None:
+    model = torch.nn.Sequential(torch.nn.Identity(), build("torchvision:resnet18", num_classes=4))
+    x, y = torch.rand(8, 3, 32, 32, generator=torch.Generator().manual_seed(0)), torch.arange(8) % 2
+
+    def last_tried(state: State) -> dict[str, float]:
+        return {trial.layer: -float(place) for place, trial in enumerate(state.trials())}
+
+    plan = plan_removal(model, x, y, num_layers=5, criterion=last_tried)
+    assert plan.layer.tolist() == [f"1.network.layer{name}" for name in ("4.1", "3.1", "2.1", "1.1", "1.0")]
+    assert cost(drop_layers(model, plan), x)["macs"] == plan.macs.iloc[-1]
+
+
+def test_layers_are_judged_once_a_plan_and_a_table_is_taken_as_it_is(digits, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, x, y = digits
+    table, asked, real = removable_layers(model, x), [], surgery.hidden_uses
+    monkeypatch.setattr(surgery, "hidden_uses", lambda *given: asked.append(list(given[2])) or real(*given))
+    plan = plan_removal(model, x, y, num_layers=3, criterion="last")
+    plan_removal(model, x, y, num_layers=1, layers=["layer1.0"])
+    assert asked == [list(table.layer[table.removable]), ["layer1.0"]]
+    pd.testing.assert_frame_equal(plan_removal(model, x, y, num_layers=3, criterion="last", layers=table), plan)
+    assert len(asked) == 2
+
+
+@pytest.mark.parametrize("wrap", [torch.nn.DataParallel, torch.compile])
+def test_a_plan_of_what_is_wrapped_is_that_of_the_network_inside(digits, wrap: Callable) -> None:
+    model, x, y = digits
+    plan = plan_removal(model, x, y, num_layers=2, criterion="modularity")
+    wrapped = wrap(model)
+    pd.testing.assert_frame_equal(plan_removal(wrapped, x, y, num_layers=2, criterion="modularity"), plan)
+    smaller = drop_layers(wrapped, plan, x[:2])
+    assert list(smaller.state_dict()) == list(drop_layers(model, plan).state_dict())
+    pd.testing.assert_frame_equal(removable_layers(wrapped, x[:2]), removable_layers(model, x[:2]))
+
+
+def test_samples_take_the_type_of_the_network(digits) -> None:
+    model, x, y = digits
+    half = deepcopy(model).bfloat16()
+    plan = plan_removal(half, x, y, num_layers=2, criterion="accuracy")
+    pd.testing.assert_frame_equal(plan_removal(half, x.bfloat16(), y, num_layers=2, criterion="accuracy"), plan)
+    assert set(removable_layers(half, x[:2]).layer) == set(removable_layers(model, x[:2]).layer)
+
+
+def test_a_plan_of_blocks_that_a_pass_has_to_judge() -> None:
+    model, x = build("torchvision:squeezenet1_1"), torch.rand(6, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    plan = plan_removal(model, x, torch.arange(6) % 2, num_layers=3, criterion="last")
+    smaller = drop_layers(model, plan)
+    assert cost(smaller, x)["macs"] == plan.macs.iloc[-1]
+    with pytest.raises(ValueError, match="it seems to take 512 channels and give 256"):
+        drop_layers(model, plan.layer)
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Removal curves: splits that are disjoint, accuracies that are those of the smaller networks, and the best criterion found."""
 
+from copy import deepcopy
 from pathlib import Path
 
 import pandas as pd
@@ -52,7 +53,7 @@ def test_every_row_is_what_its_network_gives(digits, table: pd.DataFrame) -> Non
 
 def test_random_draws_differ_and_repeat(digits, table: pd.DataFrame) -> None:
     random = table[(table.criterion == "random") & (table.removed > 0)]
-    assert random.groupby(["split", "draw"]).layer.agg(tuple).nunique() > 1
+    assert random.groupby(["split", "draw"]).layer.agg(tuple).nunique() == 4
     pd.testing.assert_frame_equal(removal_curves(*digits, **OPTIONS), table, check_exact=True)
 
 
@@ -80,6 +81,18 @@ def test_single_removals(digits) -> None:
     assert table.accuracy[0] == accuracy(drop_layers(model, [table.layer[0]]), x[judges], y[judges])
     ax = plot_scatter(table, ["gain", "modularity"], "accuracy_loss")
     assert ax.figure.axes[1].get_title() == f"Spearman {table.modularity.corr(table.accuracy_loss, 'spearman'):.2f}"
+
+
+def test_half_precision_in_a_wrapper(digits) -> None:
+    model, x, y = digits
+    half = torch.nn.DataParallel(deepcopy(model).bfloat16())
+    options = {"criteria": ["last"], "removed": [1], "num_samples": 60, "splits": 1}
+    curve = removal_curves(half, x, y, **options)
+    assert curve.accuracy.tolist() == pytest.approx(removal_curves(model, x, y, **options).accuracy, abs=0.03)
+    assert (
+        single_removals(half, x, y, num_samples=100).layer.tolist()
+        == single_removals(model, x, y, num_samples=100).layer.tolist()
+    )
 
 
 def test_the_picture_shows_means_and_ranges(table: pd.DataFrame) -> None:

@@ -55,6 +55,46 @@ def test_everything_is_planned_trained_and_judged_as_by_hand(digits) -> None:
     assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
 
 
+class Block(torch.nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = torch.nn.Linear(6, 6)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x + self.linear(x).relu()
+
+
+class Listed(torch.nn.Module):
+    LAYERS = ("blocks.*",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.blocks = torch.nn.ModuleList(Block() for _ in range(4))
+        self.head = torch.nn.Linear(6, 2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        for block in self.blocks:
+            x = block(x)
+        return self.head(x)
+
+
+def test_layers_that_are_numbered_anew_keep_their_depth() -> None:
+    torch.manual_seed(0)
+    x = torch.rand(120, 6)
+    y = (x[:, 0] > 0.5).long()
+    model = Listed()
+    torch.nn.init.zeros_(model.blocks[0].linear.weight)
+    torch.nn.init.zeros_(model.blocks[0].linear.bias)
+    done = prune_and_train(
+        model, (x[:80], y[:80]), (x[80:], y[80:]), criteria=["block_influence"], max_macs=0.8, num_samples=30, epochs=1,
+        lr=0.01, progress=False,
+    )  # fmt: skip
+    assert done.plans["block_influence"].layer.tolist() == ["blocks.0"]
+    curves = done.curves.groupby("network")[["layer", "depth"]].agg(list)
+    assert curves.loc["whole"].tolist() == [[f"blocks.{i}" for i in range(4)], [1, 2, 3, 4]]
+    assert curves.loc["block_influence"].tolist() == [["blocks.1", "blocks.2", "blocks.3"], [2, 3, 4]]
+
+
 def test_refusals(digits) -> None:
     model, x, y = digits
     with pytest.raises(ValueError, match="epochs must be at least 1; got 0"):

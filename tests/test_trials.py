@@ -43,6 +43,19 @@ def test_every_trial_is_the_network_without_the_layer() -> None:
         assert torch.equal(trial.classifier_input, classifier_input(smaller, x))
 
 
+def test_a_forward_that_somebody_set_stays() -> None:
+    model, x = nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 4), nn.Linear(4, 2)).eval(), torch.rand(5, 4)
+    plain = model[2].forward
+    model[2].forward = own = lambda x: 3 * plain(x)
+    before = outputs(model, x)
+    (trial,) = without_each(model, x, ["0"])
+    assert model[2].forward is own
+    assert torch.equal(outputs(model, x), before)
+    assert torch.equal(trial.logits, outputs(model[2:], x))
+    next(without_each(model, x, ["2"]))
+    assert model[2].forward is own
+
+
 def test_whoever_asks_for_trials_keeps_gradients_and_the_mode() -> None:
     model, x = build("resnet20").train(), images(n=2)
     first, second = (without_each(model, x, removable(model, x)) for _ in range(2))

@@ -13,6 +13,8 @@ def sr_init(state: State) -> dict[str, float]:
 
     damage = −accuracy with the layer's weights as its modules draw them before training
 
+    Parameters that no `reset_parameters` or `_reset_parameters` draws, such as a class token, keep their values.
+
     Args:
         state: The network and its layers.
 
@@ -28,9 +30,11 @@ def sr_init(state: State) -> dict[str, float]:
         trained = deepcopy(block.state_dict())
         with torch.random.fork_rng():
             torch.manual_seed(state.seed)
-            for module in block.modules():
-                if callable(reset := getattr(module, "reset_parameters", None)):
-                    reset()
+            modules = list(block.modules())
+            for name, order in (("reset_parameters", modules), ("_reset_parameters", modules[::-1])):  # of attention
+                for module in order:
+                    if callable(reset := getattr(module, name, None)):
+                        reset()
         found[layer] = -accuracy(model, state.images, state.labels)
         block.load_state_dict(trained)
     return found

@@ -1,0 +1,108 @@
+"""Layers cut out of a network in place, or skipped, and whether that is the same."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from copy import deepcopy
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ._chains import WEIGHTED, run_once, skip_like
+from .activations import first_tensor
+from .inputs import forward
+
+
+def cut(model: nn.Module, names: Iterable[str]) -> None:
+    """Takes modules out of those that hold them; the children of a `ModuleList` are numbered anew."""
+    gone: dict[nn.Module, set[str]] = {}
+    for name in names:
+        holder, _, key = name.rpartition(".")
+        gone.setdefault(model.get_submodule(holder), set()).add(key)
+    for module, keys in gone.items():
+        kept = [(key, child) for key, child in module._modules.items() if key not in keys]
+        if isinstance(module, nn.ModuleList):
+            kept = [(str(i), child) for i, (_, child) in enumerate(kept)]
+        module._modules.clear()
+        module._modules.update(kept)
+
+
+def skip(model: nn.Module, names: Iterable[str], output: Any) -> None:
+    """Lets modules hand on their input, in the form of an output that was seen."""
+    for name in names:
+        model.set_submodule(name, skip_like(output, model.get_submodule(name)))
+
+
+def hidden_uses(model: nn.Module, samples: Tensor, parts: Mapping[str, list[str]]) -> dict[str, str]:
+    """Says of layers why a network without them is not the one in which they hand on their input; empty if it is.
+
+    So it is where the network adds what a layer gives to its input, addresses its layers by number, unpacks them, or
+    needs all that they give.
+
+    Args:
+        model: The network; it stays as it is.
+        samples: A few samples, `[N, ...]`.
+        parts: Layers, each with the modules that go with it, each of which runs once.
+    """
+    seen, copy = run_once(model, samples, parts, keep=True), deepcopy(model).eval()
+    found = {}
+    for layer, names in parts.items():
+        try:
+            with _children_kept(copy):
+                cut(copy, names)
+                dropped = _ends(copy, samples)
+        except Exception as error:  # whatever a network may raise
+            found[layer] = f"is counted on: without it the network raises {type(error).__name__}"
+            continue
+        try:
+            with _children_kept(copy):
+                skip(copy, names, seen[layer].output)
+                skipped = _ends(copy, samples)
+        except Exception as error:
+            found[layer] = f"cannot be tried: where it hands on its input the network raises {type(error).__name__}"
+            continue
+        alike = len(dropped) == len(skipped) and all(map(_same, dropped, skipped))
+        found[layer] = "" if alike else "is more than a step: the network without it is not that where it does nothing"
+    return found
+
+
+@contextmanager
+def _children_kept(model: nn.Module) -> Iterator[None]:
+    """Gives all modules their children back afterwards."""
+    children = {module: dict(module._modules) for module in model.modules()}
+    try:
+        yield
+    finally:
+        for module, own in children.items():
+            module._modules.clear()
+            module._modules.update(own)
+
+
+def _ends(model: nn.Module, samples: Tensor) -> list[Tensor]:
+    """What goes into the last convolution or linear layer to run, which may be zero, and the output."""
+    last: dict[str, Any] = {}
+    handles = [
+        module.register_forward_pre_hook(
+            lambda _module, inputs, named: last.update(x=inputs or named), with_kwargs=True
+        )
+        for module in model.modules()
+        if isinstance(module, WEIGHTED)
+    ]
+    home = next(model.parameters(), samples).device
+    try:
+        with torch.no_grad(), torch.random.fork_rng([home] if home.type == "cuda" else []):
+            torch.manual_seed(0)
+            output = forward(model, samples)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return [x for x in (first_tensor(last.get("x")), first_tensor(output)) if x is not None]
+
+
+def _same(x: Tensor, y: Tensor) -> bool:
+    """Whether two outputs differ by no more than rounding."""
+    if x.shape != y.shape:
+        return False
+    x, y = x.double(), y.double()
+    size = float(y.nan_to_num(0, 0, 0).abs().max()) if y.numel() else 0.0
+    return torch.allclose(x, y, rtol=1e-4, atol=1e-4 * size, equal_nan=True)
