@@ -8,7 +8,8 @@ from torch import nn
 from tqdm.auto import tqdm
 
 from ._chains import of_type
-from ._layers import layer_names, stages, unwrapped
+from ._layers import stages, unwrapped
+from .activations import layer_sizes
 from .costs import cost
 from .criteria import State, find_criterion
 from .samples import collect
@@ -126,7 +127,7 @@ def plan_removal(
             modularity it keeps the most accuracy. Where many layers go and training follows, `plateau_by_stage` ends
             higher, see docs/studies.md.
         layers: Those that may go; all that can if None. A table of `removable_layers(model, sample)` is taken as it is.
-        at: The layer whose modularity counts; the last of `layer_names(model)` if None.
+        at: The layer whose modularity counts; the last block that runs if None.
         k: Neighbours of each sample.
         seed: Seed of criteria that draw at random.
         progress: Shows a progress bar on a terminal.
@@ -157,6 +158,10 @@ def plan_removal(
     if names is not None:
         check_removable(table, names)
     left = [layer for layer in table.layer[table.removable] if names is None or layer in names]
+    if not left:
+        raise ValueError(
+            f"no layer can go; {len(table)} in a Sequential or ModuleList were looked at, see removable_layers"
+        )
     if num_layers is not None and not 1 <= num_layers <= len(left):
         raise ValueError(f"num_layers must be from 1 to {len(left)}, the layers that can go; got {num_layers}")
     whole = cost(model, x[:1])["macs"]
@@ -169,7 +174,7 @@ def plan_removal(
         )
     judge = find_criterion(criterion) if isinstance(criterion, str) else criterion
     name = criterion if isinstance(criterion, str) else getattr(criterion, "__name__", "criterion")
-    at = at or layer_names(model)[-1]
+    at = at or list(layer_sizes(model, x[:2]))[-1]
     known: dict[str, Any] = {}
     rows: list[dict[str, Any]] = []
     removed: list[str] = []

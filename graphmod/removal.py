@@ -15,7 +15,8 @@ from tqdm.auto import tqdm
 from ._chains import of_type
 from ._files import read_json, readable
 from ._finished import Finished
-from ._layers import layer_names, unwrapped
+from ._layers import unwrapped
+from .activations import layer_sizes
 from .batch_norm import reestimate_batch_norm
 from .costs import cost
 from .criteria import State, find_criterion
@@ -132,8 +133,10 @@ def single_removals(
     table = removable_layers(model, x[:2])
     layers = list(table.layer[table.removable])
     if not layers:
-        raise ValueError(f"no layer can go; {len(table)} were looked at, see removable_layers")
-    state = State(model, model, x[chosen], y[chosen], layers, layer_names(model)[-1], k, seed)
+        raise ValueError(
+            f"no layer can go; {len(table)} in a Sequential or ModuleList were looked at, see removable_layers"
+        )
+    state = State(model, model, x[chosen], y[chosen], layers, list(layer_sizes(model, x[:2]))[-1], k, seed)
     gain, last = find_criterion("gain")(state), find_criterion("modularity")(state)
     whole = accuracy(model, x[judges], y[judges])
     rows = []

@@ -101,7 +101,9 @@ def test_grid_has_a_curve_for_each_pair_and_shades_what_idles() -> None:
     pairs = [("a", "x"), ("b", "x"), ("a", "y"), ("b", "y")]
     first = plot_grid(pd.concat([one.assign(network=network, dataset=dataset) for network, dataset in pairs]))
     axes = first.figure.axes
-    assert [ax.get_title() for ax in axes] == ["a\nx", "b\nx", "a\ny", "b\ny"]
+    assert [ax.get_title() for ax in axes] == ["a, x", "b, x", "a, y", "b, y"]
+    many = plot_grid(pd.concat([one.assign(network=name, dataset=data) for data in "xy" for name in "abcdef"]))
+    assert [ax.get_title() for ax in many.figure.axes][:3] == ["a, x", "a, y", "b, x"]
     for ax in axes:
         assert list(ax.lines[0].get_ydata()) == [0.1, 0.1, 0.05, 0.8]
         spans = [patch for patch in ax.patches if isinstance(patch, Rectangle)]
@@ -157,6 +159,33 @@ def test_a_plan_by_a_function_and_among_some_layers(digits) -> None:
     assert plan.layer.tolist() == ["layer2.2", "layer1.1"]
     assert plan.reason[1] == "by_name: -1, the least of 2; next layer1.0, -0"
     assert plan_removal(model, x, y, num_layers=1, criterion=by_name, layers=["layer1.1"]).reason[0].endswith("of 1")
+
+
+def test_the_order_in_which_layers_are_stated_does_not_matter() -> None:
+    torch.manual_seed(0)
+    x, y = torch.rand(60, 3, 8, 8), torch.arange(60) % 3
+    plain = build("resnet20", num_classes=3)
+    turned = deepcopy(plain)
+    turned._modules["layer1"] = turned._modules.pop("layer1")  # now behind layer3, though it runs first
+    options = {"num_layers": 2, "criterion": "modularity", "progress": False}
+    assert plan_removal(turned, x, y, **options).layer.tolist() == plan_removal(plain, x, y, **options).layer.tolist()
+
+
+class ByName(torch.nn.Module):
+    """Blocks that are attributes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second, self.head = (torch.nn.Linear(4, 4) for _ in range(3))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(x + self.second(x + self.first(x)))
+
+
+@pytest.mark.parametrize("options", [{"num_layers": 1}, {"max_macs": 0.5}])
+def test_blocks_called_by_name_cannot_go(options: dict) -> None:
+    with pytest.raises(ValueError, match="no layer can go; 0 in a Sequential or ModuleList were looked at"):
+        plan_removal(ByName(), torch.rand(20, 4), torch.arange(20) % 2, **options)
 
 
 def test_a_random_plan_repeats_and_depends_on_its_seed(digits) -> None:

@@ -116,7 +116,7 @@ def test_the_picture_shows_means_and_ranges(table: pd.DataFrame) -> None:
 def test_refusals(digits, changes: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         removal_curves(*digits, **{**OPTIONS, **changes})
-    with pytest.raises(ValueError, match="no layer can go; 1 were looked at"):
+    with pytest.raises(ValueError, match="no layer can go; 1 in a Sequential or ModuleList were"):
         single_removals(
             torch.nn.Sequential(torch.nn.Linear(2, 3)), torch.rand(9, 2), torch.arange(9) % 3, num_samples=5
         )
