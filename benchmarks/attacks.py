@@ -92,7 +92,7 @@ def contestants(model: torch.nn.Module, num_classes: int) -> dict[str, dict[str,
                 False,
             ),
             "torchattacks": (torchattacks.JSMA(model, theta=1.0, gamma=0.1), True),
-            "ART": (art("SaliencyMapMethod", True, theta=1.0, gamma=0.1), True),
+            "ART": (art("SaliencyMapMethod", True, theta=1.0, gamma=0.1), False),
         },
         "one_pixel, 10 generations of 10": {
             "graphmod": (ours(model, "one_pixel", population=10, generations=10), False),
