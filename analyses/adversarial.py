@@ -15,7 +15,8 @@ from typing import Literal
 import pandas as pd
 import torch
 
-from graphmod import adversarial as adv
+from graphmod.adversarial import attack_strength, attacks_and_controls, recognized
+from graphmod.attacked_curves import attacked_curve, attacked_curves, first_departure, strength_sweep
 from graphmod.attacks import attack_settings
 from graphmod.commandline import run
 from graphmod.curves import dynamic_graph
@@ -24,6 +25,7 @@ from graphmod.detection import detection, lost_neighbors
 from graphmod.models import build
 from graphmod.plots.conditions import plot_conditions
 from graphmod.plots.sweep import plot_sweep
+from graphmod.published import published_attacks
 from graphmod.reports import result_folder, write_figure, write_settings, write_table
 from graphmod.samples import others
 
@@ -75,36 +77,34 @@ def main(
     with result_folder(out) as folder:
         data = load(dataset, split=split)
         network = build(model, num_classes=len(data.classes), weights=weights, device=device)
-        chosen = adv.recognized(network, data.images, data.labels, num_samples, seed=seed)
+        chosen = recognized(network, data.images, data.labels, num_samples, seed=seed)
         rest = others(chosen, len(data.labels))
         x, y = data.images[chosen], data.labels[chosen]
         own = {"seed": seed, "eps": eps, "compat": compat, "population": evolution[0], "generations": evolution[-1]}
-        conditions = adv.attacks_and_controls(network, x, y, attacks, own)
+        conditions = attacks_and_controls(network, x, y, attacks, own)
         controls = [name for name in conditions if name not in attacks]
-        curves, graphs = adv.attacked_curves(network, x, y, conditions, layers=layers, k=k, seed=seed)
+        curves, graphs = attacked_curves(network, x, y, conditions, layers=layers, k=k, seed=seed)
         for name in against:
             other = load(name, split=split, num_samples=num_samples, order="stratified", seed=seed)
             graphs[name] = dynamic_graph(network, other.images, other.labels, layers, k=k, title=name)
-            curves = pd.concat([curves, adv.attacked_curve(name, graphs[name], graphs["clean"], seed=seed)])
-        strength = adv.attack_strength(network, x, y, {"clean": x, **conditions})
+            curves = pd.concat([curves, attacked_curve(name, graphs[name], graphs["clean"], seed=seed)])
         caught = detection(network, (data.images[rest], data.labels[rest]), x, conditions, layers=layers)
         table = pd.DataFrame({"condition": curves.condition.unique()})
-        for part in (strength, adv.first_departure(curves), caught):
+        for part in (attack_strength(network, x, y, {"clean": x, **conditions}), first_departure(curves), caught):
             table = table.merge(part, how="left")
         lost = {name: lost_neighbors(graphs["clean"], graphs[name]) for name in conditions}
         bounded = [name for name in attacks if "eps" in attack_settings(name)][:1]
-        sweep = [adv.strength_sweep(network, x, y, one, strengths, layers=layers, k=k, seed=seed) for one in bounded]
+        sweep = [strength_sweep(network, x, y, one, strengths, layers=layers, k=k, seed=seed) for one in bounded]
 
         people = pd.DataFrame({name: first for name, (_, first) in lost.items()})
         people.insert(0, "id", [data.ids[row] for row in chosen.tolist()])
-        beside = adv.published_attacks(published, attacks) if published else {}
+        beside = published_attacks(published, attacks) if published else {}
 
         write_table(folder / "table.csv", table)
         write_table(folder / "curves.csv", curves)
         write_table(folder / "lost.csv", pd.concat([one.assign(condition=name) for name, (one, _) in lost.items()]))
         write_table(folder / "samples.csv", people)
-        every = curves[curves.samples == "all"]
-        write_figure(folder / "figure.png", plot_conditions(every, controls, beside))
+        write_figure(folder / "figure.png", plot_conditions(curves[curves.samples == "all"], controls, beside))
         fooled = curves[(curves.samples == "fooled") | (curves.condition == "clean")]
         write_figure(folder / "fooled.png", plot_conditions(fooled))
         if sweep:

@@ -15,8 +15,8 @@ from typing import Literal
 import pandas as pd
 import torch
 
+from graphmod import compare_communities, leiden, resolution_profile, temporal_leiden
 from graphmod.commandline import run
-from graphmod.communities import compare_communities, leiden, resolution_profile, temporal_leiden
 from graphmod.curves import dynamic_graph, measure, summarize
 from graphmod.datasets import load
 from graphmod.mixing import class_communities, class_mixing, worst_samples

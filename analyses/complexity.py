@@ -17,12 +17,13 @@ import pandas as pd
 import torch
 
 from graphmod.commandline import run
-from graphmod.curves import dynamic_graph, measure, published_curves
+from graphmod.curves import dynamic_graph, measure
 from graphmod.datasets import load
 from graphmod.models import build, outputs_for
 from graphmod.models import networks as named
 from graphmod.plots.grid import plot_grid
 from graphmod.pruning import count_phases, redundant_layers
+from graphmod.published import published_curves
 from graphmod.reports import result_folder, write_figure, write_settings, write_table
 from graphmod.samples import draw
 from graphmod.training import accuracy

@@ -17,7 +17,7 @@ from typing import Literal
 import pandas as pd
 import torch
 
-from graphmod import similarity
+from graphmod import layer_matrices, similarity
 from graphmod.activations import each_layer
 from graphmod.commandline import run
 from graphmod.curves import dynamic_graph, measure, summarize
@@ -80,20 +80,20 @@ def main(
             first, second = (each_layer(network, images, layers) for network in (networks[0], networks[i]))
             against = graphs[i] if i else None
             found.append({
-                "modularity_difference": similarity.modularity_difference(curves[0], others=curves[i]),
+                "modularity_difference": layer_matrices.modularity_difference(curves[0], others=curves[i]),
                 "cka": similarity.cka_matrix(first, second if i else None),
                 "mutual_neighbors": similarity.graph_matrix(graphs[0], similarity.mutual_neighbors, against),
                 "edge_jaccard": similarity.graph_matrix(graphs[0], similarity.edge_jaccard, against),
             })  # fmt: skip
         distances = {name: m if name == "modularity_difference" else 1 - m for name, m in found[0].items()}
-        nested = similarity.nested_layers(list(graphs[0]))
+        nested = layer_matrices.nested_layers(list(graphs[0]))
         claims = [
-            similarity.compare_groups(m, nested, max_distance=reach).assign(measure=name, pairs=pairs)
+            layer_matrices.compare_groups(m, nested, max_distance=reach).assign(measure=name, pairs=pairs)
             for name, m in distances.items()
             for pairs, reach in (("all", None), ("near", near))
         ]
         claim = pd.concat(claims, ignore_index=True)
-        table = similarity.layer_pairs(found[0])
+        table = layer_matrices.layer_pairs(found[0])
 
         write_table(folder / "table.csv", table)
         write_table(folder / "curve.csv", curves[0])
@@ -102,9 +102,9 @@ def main(
         print(f"Distances, |ΔQ| and 1 − similarity:\n{claim.round(3).to_string(index=False)}")
         if other:
             likes = {name: 1 - m if name == "modularity_difference" else m for name, m in found[1].items()}
-            matches = pd.concat([similarity.match_layers(m).assign(measure=name) for name, m in likes.items()])
+            matches = pd.concat([layer_matrices.match_layers(m).assign(measure=name) for name, m in likes.items()])
             same = (matches.depth == matches.matched_depth).groupby(matches.measure, sort=False).mean()
-            write_table(folder / "other.csv", similarity.layer_pairs(found[1]))
+            write_table(folder / "other.csv", layer_matrices.layer_pairs(found[1]))
             write_table(folder / "matching.csv", matches)
             named = {n: m.rename_axis(index="first network", columns="second network") for n, m in found[1].items()}
             write_figure(folder / "other.png", plot_heatmap(named))

@@ -16,7 +16,8 @@ import torch
 
 from graphmod._family import members
 from graphmod.commandline import run
-from graphmod.curves import dynamic_graph, measure, rank_correlation, summarize
+from graphmod.curve_tables import rank_correlation
+from graphmod.curves import dynamic_graph, measure, summarize
 from graphmod.datasets import load
 from graphmod.metrics import find_metric
 from graphmod.models import build, outputs_for

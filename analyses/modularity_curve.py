@@ -13,8 +13,9 @@ from typing import Literal
 import pandas as pd
 import torch
 
+from graphmod import compare_curves, published_curve
 from graphmod.commandline import run
-from graphmod.curves import compare_curves, dynamic_graph, measure, published_curve, summarize
+from graphmod.curves import dynamic_graph, measure, summarize
 from graphmod.datasets import load
 from graphmod.graphs import find_graph
 from graphmod.graphs._dynamic import DynamicGraph
@@ -99,7 +100,6 @@ def main(
         measured = {name: measure(repeated) for name, repeated in graphs.items()}
         curves = {name: summarize(values) for name, values in measured.items()}
         curve = curves.pop(label)
-
         tables = {"table": curve, "repeats": measured[label], **{f"beside/{name}": one for name, one in curves.items()}}
         for name, table in tables.items():
             write_table(folder / f"{name}.csv", table)

@@ -8,26 +8,22 @@ from importlib.metadata import version
 
 from . import _quiet as _quiet
 from .activations import layer_activations, layer_names
-from .communities import compare_communities, leiden, resolution_profile, temporal_leiden
+from .communities import compare_communities, leiden, temporal_leiden
 from .costs import cost
-from .curves import (
-    compare_curves,
-    dynamic_graph,
-    from_activations,
-    measure,
-    modularity_curve,
-    published_curve,
-    summarize,
-)
+from .curve_tables import compare_curves, summarize
+from .curves import dynamic_graph, from_activations, measure, modularity_curve
 from .exchange import from_igraph, from_networkx, to_igraph, to_networkx
 from .graphs._dynamic import DynamicGraph
 from .graphs.knn import knn_graph
+from .layer_matrices import modularity_difference
 from .metrics.modularity import modularity, modularity_terms
 from .mixing import class_communities, class_mixing, sample_modularity, worst_samples
 from .plots.curve import plot_curve
 from .pruning import drop_layers, plan_removal, redundant_layers, removable_layers
+from .published import published_curve
+from .resolution import resolution_profile
 from .significance import confidence_interval, permutation_test
-from .similarity import cka_matrix, edge_jaccard, graph_matrix, linear_cka, modularity_difference, mutual_neighbors
+from .similarity import cka_matrix, edge_jaccard, graph_matrix, linear_cka, mutual_neighbors
 from .tracking import ModularityTracker, track_checkpoints
 from .trajectories import community_events, community_flows, prediction_depth
 

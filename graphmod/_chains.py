@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
 
-from .activations import evaluation, first_tensor
+from ._passes import evaluation
+from .activations import first_tensor
 from .inputs import forward
 
 WEIGHTED = (_ConvNd, nn.Linear)

@@ -8,7 +8,7 @@ import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from tqdm.auto import tqdm
 from ._layers import layer_names as layer_names
 from ._layers import patterns, unwrapped
 from ._names import nearest
+from ._passes import EnoughError, Passes, evaluation, hooked, plain_attention
 from .inputs import Graphs, Inputs, Named, forward, one_row_each
 from .pooling import Pool, check_pool, pool_rows, token_mask
 from .samples import batches
@@ -84,7 +85,7 @@ def layer_activations(
     runs: Counter[str] = Counter()
     seen: list[Counter[str]] = []
     x: Any = None
-    passes = _Passes()
+    passes = Passes()
     done = 0
 
     def record(name: str) -> Callable[[nn.Module, Any, Any], None]:
@@ -112,15 +113,15 @@ def layer_activations(
     with (
         torch.no_grad(),
         evaluation(model),
-        _plain_attention(),
+        plain_attention(),
         torch.compiler.set_stance("force_eager"),
-        _hooks(model, passes.start, hooks),
+        hooked(model, passes.start, hooks),
     ):
         source, shown = batches(samples, batch_size), not progress or None  # None: on a terminal only
         for x, _ in tqdm(source, f"{title} forward".strip(), total, leave=False, unit="batch", disable=shown):
             runs.clear()
             passes.begin(isinstance(samples, Tensor))  # whose batches are of one shape
-            with suppress(_EnoughError):
+            with suppress(EnoughError):
                 forward(model, x)
             seen.append(runs.copy())
             done += len(x)
@@ -225,41 +226,6 @@ def _rows(name: str, output: Any, samples: Any, pool: Pool) -> Tensor:
     return x
 
 
-class _EnoughError(BaseException):
-    """Ends a forward pass that has given all that is wanted; no network catches it."""
-
-
-class _Passes:
-    """Ends forward passes but the first at the module that came next there, once all is there that was wanted."""
-
-    def __init__(self) -> None:
-        self._short = False
-        self._wanted = self._seen = 0
-        self._started: set[str] = set()
-        self._end: str | None = None
-
-    def begin(self, alike: bool) -> None:
-        """A pass begins; whether its batch is like the first one."""
-        self._short = alike and self._wanted > 0
-        self._seen = 0
-
-    def start(self, name: str) -> Callable[[nn.Module, Any], None]:
-        def hook(_module: nn.Module, _inputs: Any) -> None:
-            if self._short and name == self._end and self._seen >= self._wanted:
-                raise _EnoughError
-            if name not in self._started:
-                self._started.add(name)
-                self._end = self._end or name
-
-        return hook
-
-    def go_on(self) -> None:
-        """Something that is wanted has run."""
-        self._seen += 1
-        if not self._short:
-            self._wanted, self._end = self._seen, None
-
-
 def _room(name: str, row: Tensor, num_rows: int, device: torch.device | str | None, limit: int | None) -> Tensor:
     """An empty tensor `[num_rows, D]` for rows such as these; in a temporary file if it takes more than the limit."""
     home, shape = torch.device(device or row.device), (num_rows, *row.shape[1:])
@@ -324,45 +290,3 @@ def num_bytes(size: int | str) -> int:
     if not found:
         raise ValueError(f"max_memory must be a number of bytes or a size such as '500MB' or '2GB'; got {size!r}")
     return int(float(found[1]) * 1000 ** " KMGT".index(found[2].upper() or " "))
-
-
-@contextmanager
-def evaluation(model: nn.Module) -> Iterator[None]:
-    """Puts a model into evaluation mode for a while; afterwards every module has its own mode again."""
-    modes = {module: module.training for module in model.modules()}
-    if any(modes.values()):
-        model.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes.items():
-            if module.training != training:
-                module.training = training
-
-
-@contextmanager
-def _plain_attention() -> Iterator[None]:
-    """Keeps torch's encoder from packing tokens into nested tensors, which hooks cannot read, for a while."""
-    fast = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)
-    try:
-        yield
-    finally:
-        torch.backends.mha.set_fastpath_enabled(fast)
-
-
-@contextmanager
-def _hooks(
-    model: nn.Module,
-    before: Callable[[str], Callable[[nn.Module, Any], None]],
-    behind: Mapping[str, Callable[[nn.Module, Any, Any], None]],
-) -> Iterator[None]:
-    """Calls functions for a while: before every layer, but scripted ones, which take none, and behind some by name."""
-    layers = [pair for pair in model.named_modules() if not isinstance(pair[1], torch.jit.ScriptModule)]
-    handles = [layer.register_forward_pre_hook(before(name)) for name, layer in layers]
-    handles += [model.get_submodule(name).register_forward_hook(hook) for name, hook in behind.items()]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from .activations import evaluation, first_tensor
+from ._passes import evaluation, plain_attention
+from .activations import first_tensor
 from .inputs import forward
 
 
@@ -49,15 +50,13 @@ def cost(model: nn.Module, sample: Tensor) -> dict[str, int]:
 
     leaves = [module for module in model.modules() if next(module.children(), None) is None]
     handles = [module.register_forward_hook(record) for module in leaves]
-    fast = torch.backends.mha.get_fastpath_enabled()
     fused = {torch.ops.aten.mkldnn_rnn_layer: _layer_flops, torch.ops.aten._cudnn_rnn: _network_flops}
     counter = FlopCounterMode(display=False, custom_mapping=fused)
     try:
-        torch.backends.mha.set_fastpath_enabled(False)  # fused kernels are not counted by every version of torch
-        with torch.no_grad(), _frozen(model), evaluation(model), sdpa_kernel(SDPBackend.MATH), counter:
+        plain = sdpa_kernel(SDPBackend.MATH)  # fused attention is not counted by every version of torch
+        with torch.no_grad(), _frozen(model), evaluation(model), plain_attention(), plain, counter:
             forward(model, sample)
     finally:
-        torch.backends.mha.set_fastpath_enabled(fast)
         for handle in handles:
             handle.remove()
     return {

@@ -8,11 +8,9 @@ import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor, nn
@@ -22,15 +20,16 @@ from tqdm.auto import tqdm
 from ._finished import Finished
 from ._names import nearest
 from .activations import each_layer, layer_sizes
+from .curve_tables import summarize as summarize
 from .distributed import agreed, all_rows, own_rows
 from .graphs._dynamic import SAVED, DynamicGraph
-from .graphs._topk import check_k, is_plain, kind
+from .graphs._topk import check_k
 from .graphs.knn import knn_graph
 from .inputs import num_copies
 from .metrics.modularity import modularity_terms
 from .pooling import Pool
 from .samples import Order, collect, collect_inputs, draw
-from .stored import StoredActivations
+from .stored import StoredActivations, rows_of
 
 Metric = Callable[[Data], Tensor | Mapping[str, Tensor] | Mapping[str, float]]
 """A function of a graph that returns a number `[]`, or several by name."""
@@ -157,7 +156,7 @@ def from_activations(
         raise TypeError(f"activations must be a mapping from layers to arrays, or a path; got {type(layers).__name__}")
     graphs: dict[str, Data] = {}
     for name in tqdm(layers, "graphs", leave=False, unit="layer", disable=not progress or None):
-        x, y = collect(_rows(layers[name], name), labels)
+        x, y = collect(rows_of(layers[name], name), labels)
         if not graphs:
             _check_classes(y, k)
         x = x.to(device)
@@ -201,93 +200,6 @@ def measure(
                 named = found if isinstance(found, Mapping) else {_name(function): found}
                 rows += [(repeat, layer, depth, name, float(value)) for name, value in named.items()]
     return pd.DataFrame(rows, columns=["repeat", "layer", "depth", "metric", "value"])
-
-
-def summarize(values: pd.DataFrame) -> pd.DataFrame:
-    """Averages a table of `measure` over its repeats.
-
-    Args:
-        values: The table.
-
-    Returns:
-        One row a layer: `layer`, `depth`, a column for each metric with its mean, then one `<metric>_std` each with the
-        sample standard deviation over the repeats (NaN for a single one), and `num_repeats`. What is NaN in one repeat
-        is NaN here.
-
-    Raises:
-        ValueError: If it is no such table.
-
-    Example:
-        >>> one = pd.DataFrame({"repeat": 0, "layer": "fc", "depth": 1, "metric": "modularity", "value": [0.5]})
-        >>> summarize(one).to_dict("records")
-        [{'layer': 'fc', 'depth': 1, 'modularity': 0.5, 'modularity_std': nan, 'num_repeats': 1}]
-    """
-    if "metric" not in values:
-        raise ValueError("the table has no column 'metric'; pass the one that measure returns")
-    metrics = list(values.metric.unique())
-    groups = values.groupby(["layer", "depth", "metric"], sort=False).value
-    spread = pd.DataFrame({"mean": groups.mean(), "std": groups.std()}).mask(groups.count() < groups.size()).unstack()
-    table = spread["mean"][metrics].join(spread["std"][metrics].add_suffix("_std"))
-    table = table.reset_index().sort_values("depth", ignore_index=True)
-    table["num_repeats"] = values.repeat.nunique()
-    return table.rename_axis(columns=None)
-
-
-def rank_correlation(curve: pd.DataFrame, reference: str = "modularity") -> pd.DataFrame:
-    """Says how far each metric puts the layers in the order that Q puts them in.
-
-    Args:
-        curve: A table of `summarize`.
-        reference: The metric that the others are compared with.
-
-    Returns:
-        One row a metric, the reference left out: `metric`, `spearman`, its rank correlation with the reference over the
-        layers, in [−1, 1] (NaN for a constant one), and `num_layers`.
-
-    Raises:
-        ValueError: If the table has no such metric.
-
-    Example:
-        >>> curve = pd.DataFrame({"layer": ["a", "b"], "depth": [1, 2], "modularity": [0.1, 0.2], "purity": [0.3, 0.9]})
-        >>> rank_correlation(curve).to_dict("records")
-        [{'metric': 'purity', 'spearman': 1.0, 'num_layers': 2}]
-    """
-    others = {"layer", "depth", "num_repeats", *(f"{name}_std" for name in curve)}
-    metrics = [name for name in curve if name not in others]
-    if reference not in metrics:
-        raise ValueError(f"the table has no metric {reference!r}; it has {', '.join(map(str, metrics))}")
-    order = curve[metrics].corr(method="spearman")[reference].drop(reference)
-    table = order.rename_axis("metric").rename("spearman").reset_index()
-    table["num_layers"] = len(curve)
-    return table
-
-
-def compare_curves(curve: pd.DataFrame, others: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """Says in numbers how far curves agree, by relative depth: the others are stretched from first layer to last.
-
-    Args:
-        curve: A table of `modularity_curve`.
-        others: Tables with `depth` and `modularity`, such as `published_curve` gives, by name.
-
-    Returns:
-        One row for each of the others: `other`, `num_layers` (its own), `spearman`, the rank correlation over the
-        layers of the curve, `largest_difference` of Q in absolute value, and `at`, the layer where that is.
-
-    Example:
-        >>> curve = pd.DataFrame({"layer": list("abc"), "depth": [1, 2, 3], "modularity": [0.1, 0.2, 0.75]})
-        >>> other = pd.DataFrame({"depth": [1, 2], "modularity": [0.1, 0.7]})
-        >>> compare_curves(curve, {"a shorter one": other}).round(3).to_numpy().tolist()
-        [['a shorter one', 2, 1.0, 0.2, 'b']]
-    """
-    rows = []
-    for name, other in others.items():
-        relative = (other.depth - other.depth.min()) / (other.depth.max() - other.depth.min())
-        own = (curve.depth - curve.depth.min()) / (curve.depth.max() - curve.depth.min())
-        stretched = pd.Series(np.interp(own, relative, other.modularity), curve.index)
-        difference = (curve.modularity - stretched).abs()
-        spearman = curve.modularity.corr(stretched, method="spearman")
-        rows.append((name, len(other), spearman, difference.max(), curve.layer.iloc[int(difference.argmax())]))
-    return pd.DataFrame(rows, columns=["other", "num_layers", "spearman", "largest_difference", "at"])
 
 
 def modularity_curve(
@@ -345,63 +257,6 @@ def modularity_curve(
     draws = draw(y, each, repeats, order=order, seed=seed)
     graphs = [dynamic_graph(model, x[rows], y[rows], layers, k=k, **options) for rows in draws]
     return summarize(measure(graphs))
-
-
-def published_curve(model: str, dataset: str = "CIFAR-10", condition: str = "clean") -> pd.DataFrame:
-    """Returns a curve of Lu et al. 2022, read off the vector figures of their poster to three digits.
-
-    Args:
-        model: `"ResNet18"`, `34`, `50`, `101`, `152`, `"VGG11"`, `13`, `16`, `19`.
-        dataset: `"CIFAR-10"`, `"CIFAR-100"` or `"ImageNet-50"`.
-        condition: `"clean"`, or the name of an attack (ResNet18 and VGG16 on CIFAR-10).
-
-    Returns:
-        One row a layer: `depth` (from 1) and `modularity`.
-
-    Raises:
-        ValueError: If there is no such curve; the message lists those that there are.
-
-    Example:
-        >>> published_curve("ResNet18").modularity.max()
-        np.float64(0.836)
-    """
-    table = published_curves()
-    rows = table[(table.dataset == dataset) & (table.condition == condition)]
-    if model not in set(rows.network):
-        there = sorted(set(table[table.condition == condition].network)) or sorted(set(table.condition))
-        raise ValueError(
-            f"no curve was published for {model!r}, {dataset!r}, {condition!r}; there are {', '.join(there)}"
-        )
-    return rows.loc[rows.network == model, ["depth", "modularity"]].reset_index(drop=True)
-
-
-def published_curves() -> pd.DataFrame:
-    """Returns all curves of Lu et al. 2022: `network`, `dataset`, `condition`, `depth` (or epoch), `modularity`.
-
-    Example:
-        >>> published_curves().groupby("condition").network.nunique()["clean"]
-        np.int64(9)
-    """
-    with (resources.files("graphmod.data") / "reference/lu2022-curves.csv").open() as file:
-        return pd.read_csv(file).rename(columns={"model": "network", "index": "depth", "value": "modularity"})
-
-
-def _rows(value: Any, layer: str) -> Tensor:
-    """The activations of a layer as a tensor `[N, D]`, whatever array holds them; one number a sample is `[N, 1]`."""
-    if not isinstance(value, Tensor):
-        try:
-            array = np.asarray(value)
-        except (TypeError, ValueError, RuntimeError) as error:
-            raise TypeError(f"layer {layer!r} must be an array of floating numbers: {error}") from error
-        if array.dtype.kind != "f" or array.dtype.itemsize > 8:
-            raise TypeError(f"layer {layer!r} must be an array of floating numbers; got {array.dtype}")
-        # torch shares memory of its own byte order that may be written to, in steps forwards
-        value = torch.from_numpy(np.require(array, array.dtype.newbyteorder("="), ["C", "W"]))
-    if not is_plain(value):
-        raise TypeError(f"layer {layer!r} must be a tensor of floating type; got {kind(value)}")
-    if not value.dim():
-        raise ValueError(f"layer {layer!r} must have shape [N, ...]; got []")
-    return value.flatten(1) if value.dim() > 1 else value[:, None]
 
 
 def _check_options(function: Callable[..., Any], graph: Callable[..., Data], options: Iterable[str]) -> None:

@@ -1,7 +1,7 @@
 """Samples, in whatever form they come: batches of them, tensors of them, disjoint draws of them."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Literal, TypeGuard
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -11,23 +11,10 @@ from torch_geometric.data import Batch, Data
 from torch_geometric.data import Dataset as GraphDataset
 from torch_geometric.loader import DataLoader as GraphLoader
 
+from ._tensors import INTEGERS, is_dense
 from .inputs import Graphs, Named, Nodes, join
 
 Order = Literal["file", "stratified"]
-
-INTEGERS = {
-    torch.uint8, torch.uint16, torch.uint32, torch.uint64, torch.int8, torch.int16, torch.int32, torch.int64,
-}  # fmt: skip
-
-
-def is_dense(x: object) -> TypeGuard[Tensor]:
-    """Whether this is a tensor with a number at each place: not sparse, nested, quantized or without data.
-
-    Example:
-        >>> is_dense(torch.eye(2)), is_dense(torch.eye(2).to_sparse()), is_dense([1.0])
-        (True, False, False)
-    """
-    return isinstance(x, Tensor) and x.layout == torch.strided and not (x.is_nested or x.is_meta or x.is_quantized)
 
 
 LABELS = ("labels", "label", "y", "target", "targets")

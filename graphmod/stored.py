@@ -2,13 +2,16 @@
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 from safetensors import safe_open
 from torch import Tensor
 
 from ._files import existing_file, npz_names, read_npy, read_npz, readable
 from ._names import natural_order
+from ._tensors import is_plain, kind
 
 
 class StoredActivations(Mapping[str, Tensor]):
@@ -70,3 +73,21 @@ class StoredActivations(Mapping[str, Tensor]):
         if array.dtype.kind != "f" or array.dtype.itemsize > 8:
             raise ValueError(f"layer {layer!r} of {self._path} must hold floating numbers; got {array.dtype}")
         return torch.from_numpy(array.astype(array.dtype.newbyteorder("="), copy=False))
+
+
+def rows_of(value: Any, layer: str) -> Tensor:
+    """The activations of a layer as a tensor `[N, D]`, whatever array holds them; one number a sample is `[N, 1]`."""
+    if not isinstance(value, Tensor):
+        try:
+            array = np.asarray(value)
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise TypeError(f"layer {layer!r} must be an array of floating numbers: {error}") from error
+        if array.dtype.kind != "f" or array.dtype.itemsize > 8:
+            raise TypeError(f"layer {layer!r} must be an array of floating numbers; got {array.dtype}")
+        # torch shares memory of its own byte order that may be written to, in steps forwards
+        value = torch.from_numpy(np.require(array, array.dtype.newbyteorder("="), ["C", "W"]))
+    if not is_plain(value):
+        raise TypeError(f"layer {layer!r} must be a tensor of floating type; got {kind(value)}")
+    if not value.dim():
+        raise ValueError(f"layer {layer!r} must have shape [N, ...]; got []")
+    return value.flatten(1) if value.dim() > 1 else value[:, None]

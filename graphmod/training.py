@@ -16,8 +16,8 @@ from tqdm.auto import tqdm
 from ._augmentation import augmented, scaled
 from ._checkpoints import fingerprint, resume
 from ._files import atomic_file
+from ._passes import evaluation
 from ._steps import Precision, recorded, seeded, step_of
-from .activations import evaluation
 
 
 def train(

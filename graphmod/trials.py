@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from ._chains import chain_layers, first_argument, output_tensor, rows_of, run_once, skip_like
-from .activations import evaluation, num_bytes
+from ._passes import evaluation
+from .activations import num_bytes
 
 
 @dataclass(frozen=True)

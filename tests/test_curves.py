@@ -9,7 +9,6 @@ import pytest
 import torch
 from oracles import networkx_modularity, published_modularity
 from safetensors.torch import save_file
-from scipy import interpolate, stats
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 from torch_geometric.data import Data
@@ -23,11 +22,9 @@ from graphmod import (
     measure,
     modularity,
     modularity_curve,
-    published_curve,
     summarize,
 )  # fmt: skip
 from graphmod import activations as activations_module
-from graphmod.curves import compare_curves, rank_correlation
 from graphmod.datasets import load
 from graphmod.graphs.mutual_knn import mutual_knn_graph
 from graphmod.metrics import find_metric
@@ -165,15 +162,6 @@ def test_measure_and_summarize(separated) -> None:
     assert (table.modularity_std == 0).all()
 
 
-def test_published_curves() -> None:
-    assert len(published_curve("ResNet152")) == 51
-    assert published_curve("ResNet18", condition="PGD").modularity.iloc[-1] == 0.078
-    with pytest.raises(
-        ValueError, match="no curve was published for 'ResNet20', 'CIFAR-10', 'clean'; there are ResNet101"
-    ):
-        published_curve("ResNet20")
-
-
 # --- saved graphs ---
 
 
@@ -240,8 +228,6 @@ def test_wrong_kinds() -> None:
     for activations in (None, [torch.eye(4)], torch.eye(4)):
         with pytest.raises(TypeError, match="activations must be a mapping from layers to arrays, or a path; got"):
             from_activations(activations, [0, 0, 1, 1])
-    with pytest.raises(ValueError, match="the table has no column 'metric'; pass the one that measure returns"):
-        summarize(pd.DataFrame({"layer": ["a"], "modularity": [0.5]}))
 
 
 # --- bad input: one sentence, which names the layer ---
@@ -319,11 +305,6 @@ def test_a_misspelt_option_is_named_before_anything_runs(function, option: str, 
         function(model, x, y, **{option: 2})
 
 
-def test_a_repeat_without_a_value_is_seen() -> None:
-    values = pd.DataFrame({"repeat": [0, 1], "layer": "a", "depth": 1, "metric": "modularity", "value": [0.5, np.nan]})
-    assert summarize(values)[["modularity", "modularity_std"]].isna().all(axis=None)
-
-
 def test_metrics_may_come_one_by_one(separated) -> None:
     graphs = dynamic_graph(*separated, "all", progress=False)
     both = [find_metric(name) for name in ("modularity", "homophily")]
@@ -340,38 +321,6 @@ def test_shuffled_labels_are_chance_and_the_same_in_every_layer(separated) -> No
     assert not torch.equal(shuffled.y, graphs.shuffled(seed=4).y)
     q = measure(shuffled).query("metric == 'modularity'").value
     assert q.abs().max() < 0.15 < measure(graphs).query("metric == 'modularity'").value.max()
-
-
-def test_curves_agree_in_numbers() -> None:
-    generator = np.random.default_rng(0)
-    curve = pd.DataFrame({"layer": list("abcdefgh"), "depth": range(1, 9), "modularity": generator.random(8)})
-    other = pd.DataFrame({"depth": [1, 2, 3], "modularity": [0.2, 0.1, 0.9]})
-    first, second = compare_curves(curve, {"other": other, "same": curve}).to_dict("records")
-    stretched = interpolate.interp1d([0, 0.5, 1], other.modularity)(np.arange(8) / 7)
-    assert first["spearman"] == pytest.approx(stats.spearmanr(curve.modularity, stretched).statistic)
-    difference = np.abs(curve.modularity - stretched)
-    assert (first["largest_difference"], first["at"]) == (
-        pytest.approx(difference.max()),
-        "abcdefgh"[difference.argmax()],
-    )
-    assert (second["num_layers"], second["spearman"], second["largest_difference"]) == (8, pytest.approx(1), 0)
-
-
-def test_rank_correlation_is_scipys() -> None:
-    generator = np.random.default_rng(0)
-    curve = pd.DataFrame(generator.random((9, 3)), columns=["modularity", "ami", "purity"])
-    curve = curve.assign(
-        layer=list("abcdefghi"), depth=range(1, 10), ami_std=0.1, num_repeats=2, same=1.0, null_std=generator.random(9)
-    )
-    table = rank_correlation(curve).set_index("metric")
-    assert list(table.index) == ["ami", "purity", "same", "null_std"]
-    for name in ("ami", "purity"):
-        assert table.spearman[name] == pytest.approx(stats.spearmanr(curve[name], curve.modularity).statistic)
-    assert np.isnan(table.spearman["same"])
-    assert set(table.num_layers) == {9}
-    assert rank_correlation(curve, "ami").metric.tolist() == ["modularity", "purity", "same", "null_std"]
-    with pytest.raises(ValueError, match="the table has no metric 'q'; it has modularity, ami, purity, same"):
-        rank_correlation(curve, "q")
 
 
 def test_too_few_samples(separated) -> None:

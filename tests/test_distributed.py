@@ -20,7 +20,6 @@ import sys, torch, torch.distributed as dist
 torch.set_num_threads(1)
 from graphmod import dynamic_graph
 from graphmod.distributed import *
-from graphmod.graphs import _topk
 from graphmod.graphs._topk import nearest_neighbors
 rank, size, place = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
 dist.init_process_group("gloo", init_method="file://" + place + "/store", rank=rank, world_size=size)

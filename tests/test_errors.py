@@ -29,7 +29,7 @@ ALSO = {  # test files that look for messages of other files as well
     "graphs": ("curves",),
     "metrics": ("modularity", "communities"),
     "models": ("inputs",),
-    "plots": ("ablation", "embeddings", "similarity", "tracking"),
+    "plots": ("ablation", "embeddings", "layer_matrices", "tracking"),
     "samples": ("activations", "inputs"),
 }
 

@@ -44,6 +44,7 @@ from graphmod import (
 )
 from graphmod._family import members
 from graphmod._names import natural_order
+from graphmod._tensors import is_dense
 from graphmod.activations import num_bytes
 from graphmod.attacks import find_attack
 from graphmod.commandline import parser
@@ -54,7 +55,6 @@ from graphmod.graphs.euclidean_knn import euclidean_knn_graph
 from graphmod.graphs.mutual_knn import mutual_knn_graph
 from graphmod.metrics import find_metric
 from graphmod.models import build, load_weights, networks
-from graphmod.samples import is_dense
 from graphmod.stored import StoredActivations
 from graphmod.training import train
 

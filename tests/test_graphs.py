@@ -12,7 +12,7 @@ from sklearn.neighbors import NearestNeighbors
 from torch import Tensor
 
 from graphmod._family import member, members
-from graphmod.graphs import _topk, find_graph
+from graphmod.graphs import _candidates, _topk, find_graph
 from graphmod.graphs._build import make_graph, neighbor_graph
 from graphmod.graphs._topk import nearest_neighbors
 from graphmod.graphs.euclidean_knn import euclidean_knn_graph
@@ -79,18 +79,18 @@ def test_chunks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
 def fast(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
     """Makes every search take the way over 16-bit candidates, in small tiles; tells which ended there."""
     ended = []
-    candidates = _topk._candidates
+    found_by = _candidates.candidates
 
     def watched(x: Tensor, norm: Tensor, k: int):
-        found = candidates(x, norm, k)
+        found = found_by(x, norm, k)
         ended.append(found is not None)
         return found
 
     monkeypatch.setattr(_topk, "SMALL", 0)
-    monkeypatch.setattr(_topk, "TILE", 32)
-    monkeypatch.setattr(_topk, "STRIP", 4)
-    monkeypatch.setattr(_topk, "_has_bfloat16", lambda: True)
-    monkeypatch.setattr(_topk, "_candidates", watched)
+    monkeypatch.setattr(_candidates, "TILE", 32)
+    monkeypatch.setattr(_candidates, "STRIP", 4)
+    monkeypatch.setattr(_topk, "has_bfloat16", lambda: True)
+    monkeypatch.setattr(_topk, "candidates", watched)
     return ended
 
 
@@ -123,7 +123,7 @@ def test_candidates_equal_brute_force(n: int, d: int, k: int, kind: str, dtype: 
 
 def test_candidates_are_few_and_the_way_over_them_is_taken(fast: list[bool]) -> None:
     x = torch.randn(500, 64, generator=torch.Generator().manual_seed(0)).relu()
-    source, target = _topk._candidates(x, x.double().norm(dim=1), 5)
+    source, target = _topk.candidates(x, x.double().norm(dim=1), 5)
     assert (source < target).all()
     assert 5 * 500 / 2 <= len(source) < 20 * 500
     nearest_neighbors(x, 5)
@@ -136,7 +136,7 @@ def test_where_the_bound_fails_the_plain_form_answers(fast: list[bool], monkeypa
     tiny = x.clone()
     tiny[3] *= 1e-30
     np.testing.assert_array_equal(nearest_neighbors(tiny, 5)[1], expected)
-    monkeypatch.setattr(_topk, "MAX_CANDIDATES", 2)
+    monkeypatch.setattr(_candidates, "MAX_CANDIDATES", 2)
     np.testing.assert_array_equal(nearest_neighbors(x, 5)[1], expected)
     assert fast == [False, False]
 
@@ -144,7 +144,7 @@ def test_where_the_bound_fails_the_plain_form_answers(fast: list[bool], monkeypa
 def test_scores_that_are_not_kept_are_computed_again(fast: list[bool], monkeypatch: pytest.MonkeyPatch) -> None:
     x = torch.randn(150, 20)
     expected = nearest_neighbors(x, 5)[1]
-    monkeypatch.setattr(_topk, "KEEP", 0)
+    monkeypatch.setattr(_candidates, "KEEP", 0)
     assert torch.equal(nearest_neighbors(x, 5)[1], expected)
     assert fast == [True, True]
 

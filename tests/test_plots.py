@@ -8,13 +8,13 @@ import torch
 from matplotlib.collections import FillBetweenPolyCollection
 
 from graphmod._family import member, members
-from graphmod.curves import published_curve
 from graphmod.plots.alluvial import plot_alluvial
 from graphmod.plots.conditions import plot_conditions
 from graphmod.plots.curve import plot_curve
 from graphmod.plots.mixing import plot_mixing
 from graphmod.plots.panels import plot_panels
 from graphmod.plots.training import plot_training
+from graphmod.published import published_curve
 from graphmod.trajectories import community_flows
 
 

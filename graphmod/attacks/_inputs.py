@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from ..activations import evaluation
+from .._passes import evaluation
 from ..models._normalize import Normalize
 from ._prepared import Model as Model
 from ._prepared import prepared

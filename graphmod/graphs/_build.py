@@ -7,8 +7,7 @@ from torch import Tensor
 from torch_geometric.data import Data
 from torch_geometric.utils import coalesce
 
-from ..samples import is_dense
-from ._topk import is_plain, kind
+from .._tensors import is_dense, is_plain, kind
 
 Symmetrize = Literal["mean", "union", "mutual"]
 

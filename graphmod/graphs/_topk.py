@@ -13,10 +13,10 @@ from typing import Literal, get_args
 
 import torch
 from torch import Tensor
-from torch.nn.functional import pad
 
-from ..distributed import all_parts, all_rows, largest, own_rows, world
-from ..samples import is_dense
+from .._tensors import is_plain, kind
+from ..distributed import all_parts, all_rows, own_rows
+from ._candidates import PIECE, candidates, has_bfloat16
 
 Metric = Literal["cosine", "euclidean"]
 
@@ -27,29 +27,14 @@ TIE = 1 / MULTIPLES
 SMALL = 1024
 """Up to so many rows all similarities are taken in float64 at once; candidates do not pay."""
 
-TILE, LARGE_TILE, LARGE = 512, 1024, 10_000
-"""Rows and columns of one 16-bit product: small ones keep to the triangle, from so many rows large ones cost less."""
-
-STRIP = 32
-"""Neighbouring columns of which only the largest score is looked at first."""
-
-MAX_CANDIDATES = 256
-"""Pairs to be taken in float64 for each row, on average; where the bound leaves more, the plain form is as good."""
-
 CHUNK = 2**24
 """Elements of a temporary float64 matrix (128 MB) of the plain form: rows and features are taken in chunks."""
-
-PIECE = 2**20
-"""Elements that are changed to float64 at once elsewhere (8 MB): they stay in the cache, in memory already theirs."""
 
 MAX_ROWS = 2**17
 """With more rows the largest score of each row and strip, N² / 32 of them, would take more than 2 GB."""
 
 LARGEST = 1e150
 """Features up to this size have finite squares in float64."""
-
-KEEP = 2**29
-"""16-bit scores that are kept for the second look (1 GB); beyond that they are computed again."""
 
 
 def nearest_neighbors(
@@ -99,8 +84,8 @@ def nearest_neighbors(
     if metric != "cosine":
         raise ValueError(f"metric must be one of {', '.join(get_args(Metric))}; got {metric!r}")
     norm = _norms(x)
-    if SMALL < len(x) <= MAX_ROWS and not x.is_cuda and self_similarity == -torch.inf and _has_bfloat16():
-        pairs = _candidates(x, norm, k)
+    if SMALL < len(x) <= MAX_ROWS and not x.is_cuda and self_similarity == -torch.inf and has_bfloat16():
+        pairs = candidates(x, norm, k)
         if pairs is not None:
             return _search_pairs(x, norm, k, *pairs)
     return _search_cosine(x, norm, k, self_similarity)
@@ -165,101 +150,6 @@ def _search_pairs(x: Tensor, norm: Tensor, k: int, source: Tensor, target: Tenso
     return value[best % len(value)], column[best]
 
 
-def _candidates(x: Tensor, norm: Tensor, k: int) -> tuple[Tensor, Tensor] | None:
-    """The pairs i < j of which one may be among the k nearest of the other, sorted; None if the bound fails.
-
-    Several processes share the tiles: each gives the pairs of its own.
-
-    With u the unit rows, m their mean, z = u − m and b = ⟨m, z⟩, the cosine is ⟨z_i, z_j⟩ + b_i + b_j + ⟨m, m⟩. Where
-    all samples point much the same way z is short, and so is the error. Let ẑ be z rounded to 16 bits and r = z − ẑ:
-    |⟨z_i, z_j⟩ − ⟨ẑ_i, ẑ_j⟩| ≤ ‖r_i‖ ‖z_j‖ + ‖ẑ_i‖ ‖r_j‖ by Cauchy and Schwarz, beside which stand the rounding of the
-    sum, at most D · 2⁻²⁴ of ‖ẑ_i‖ ‖ẑ_j‖, of the result, at most 2⁻⁸ of itself, and of the steps in float32, below 2⁻²⁰.
-
-    The k strips of columns with the largest maxima hold k neighbours, so that the smallest of these maxima, less the
-    error, is a lower bound of the k-th similarity. Only what reaches it, give or take the error, can be a neighbour.
-    """
-    if ((norm > 0) & ((norm < 1e-15) | (norm > 1e15))).any():
-        return None  # what follows is in float32
-    z, bias, length, rest = _centred(x, norm)
-    longest, widest = float((length + rest).max()), float(rest.max())
-    error = rest * longest + (length + rest) * (widest + (x.shape[1] * 2.0**-24 + 2.0**-20) * longest)
-    error = 1.01 * error + 2.0**-20
-    tile = TILE if len(x) < LARGE else LARGE_TILE
-    keep: dict[tuple[int, int], Tensor] = {}
-
-    def cells(i: int, j: int) -> tuple[slice, slice]:  # of a tile in a matrix [row, strip]
-        return slice(i, i + tile), slice(j // STRIP, (j + tile) // STRIP)
-
-    def product(i: int, j: int) -> Tensor:  # of whole strips, −inf beyond the last row and on the diagonal
-        found = keep.get((i, j))
-        if found is None:
-            found = z[i : i + tile] @ z[j : j + tile].T
-            found = found.fill_diagonal_(-torch.inf) if i == j else found
-            ragged = (0, -found.shape[1] % STRIP, 0, -len(found) % STRIP)
-            found = pad(found, ragged, value=-torch.inf) if any(ragged) else found
-            if len(x) ** 2 // 2 <= KEEP:
-                keep[i, j] = found
-        return found
-
-    rank, size = world()
-    tiles = [(i, j) for i in range(0, len(x), tile) for j in range(i, len(x), tile)][rank::size]
-    ragged = (0, -len(x) % STRIP)
-    offset = pad(bias, ragged)
-    strips = torch.full((len(offset), len(offset) // STRIP), -torch.inf)  # the largest score of each row and strip
-    for i, j in tiles:
-        score = product(i, j).float()
-        score.add_(offset[i : i + tile, None]).add_(offset[j : j + tile])
-        strips[cells(i, j)] = score.unflatten(1, (-1, STRIP)).amax(2)
-        strips[cells(j, i)] = score.unflatten(0, (-1, STRIP)).amax(1).T
-    strips = largest(strips)
-    reached = strips.topk(k, dim=1).values[: len(x), -1] if k <= strips.shape[1] else torch.full_like(bias, -torch.inf)
-    reach = bias.abs() + bias.abs().max()
-    lowest = reached - error - 2.0**-8 * (reached.abs() + reach)
-    needed = lowest - error - 1.02 * 2.0**-8 * (lowest.abs() + error + reach)
-    needed = pad(needed, ragged, value=torch.inf)
-    of_strip, offset_of_strip = needed.view(-1, STRIP), offset.view(-1, STRIP)
-    least = of_strip.amin(1)
-
-    pairs, count, too_many = [], 0, False
-    for i, j in tiles:
-        rows, columns = cells(i, j)
-        worth = strips[rows, columns] >= torch.minimum(needed[rows, None], least[columns])
-        row, strip = worth.nonzero().T
-        score = product(i, j).reshape(-1, STRIP).index_select(0, row * worth.shape[1] + strip)
-        row, strip = row + i, strip + columns.start
-        score = score.float().add_(offset[row, None]).add_(offset_of_strip[strip])
-        which, column = (score >= torch.minimum(needed[row, None], of_strip[strip])).nonzero().T
-        source, target = row[which], strip[which] * STRIP + column
-        pairs.append(torch.stack([source, target])[:, (source < target) & (target < len(x))])
-        count += pairs[-1].shape[1]
-        if too_many := count * size > MAX_CANDIDATES * len(x):
-            break
-    if largest(torch.tensor(int(too_many))):
-        return None
-    source, target = torch.cat([torch.empty(2, 0, dtype=torch.int64), *pairs], dim=1)
-    order = (source * len(x) + target).argsort()
-    return source[order], target[order]
-
-
-def _centred(x: Tensor, norm: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """ẑ, bfloat16 `[N, D]`; and for each row ⟨m, z⟩, ‖z‖ and a bound of ‖z − ẑ‖, float32 `[N]`."""
-    block = max(1, PIECE // x.shape[1])
-    scale = torch.where(norm > 0, 1 / norm, 0.0).float()[:, None]
-    summed = torch.zeros(x.shape[1], 1)
-    for part, factor in zip(x.split(block), scale.split(block), strict=True):
-        summed += part.float().T @ factor
-    below = -summed.flatten() / len(x)  # −m
-    z = torch.empty(x.shape, dtype=torch.bfloat16)
-    bias, length, rest = torch.empty(3, len(x))
-    for start in range(0, len(x), block):
-        rows = slice(start, start + block)
-        exact = torch.addcmul(below, x[rows].float(), scale[rows])
-        z[rows] = exact
-        bias[rows], length[rows] = -(exact.double() @ below.double()), exact.norm(dim=1)
-        rest[rows] = exact.sub_(z[rows]).norm(dim=1) + 2.0**-21
-    return z, bias, length, rest
-
-
 def _cosine(product: Tensor, norm: Tensor, other: Tensor) -> Tensor:
     product.div_((norm * other).clamp_(min=torch.finfo(torch.float64).tiny))
     return product.clamp_(-1, 1).div_(TIE).round_().mul_(TIE)
@@ -283,11 +173,6 @@ def _largest(values: Tensor, k: int) -> tuple[Tensor, Tensor]:
     return top, index.gather(1, order)
 
 
-def _has_bfloat16() -> bool:
-    """Whether this CPU multiplies 16-bit numbers faster than 32-bit ones."""
-    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-
-
 def check_k(k: int, num_samples: int) -> None:
     """Raises TypeError or ValueError unless k is a number of neighbours that so many samples can have."""
     if not isinstance(k, int) or isinstance(k, bool):
@@ -296,18 +181,6 @@ def check_k(k: int, num_samples: int) -> None:
         raise ValueError(
             f"k must be at least 1 and smaller than the number of samples; got k={k} for {num_samples} samples"
         )
-
-
-def is_plain(x: object) -> bool:
-    """Whether this is a dense tensor of floating numbers that can be compared, those of 16 bits or more."""
-    return is_dense(x) and x.dtype in (torch.float16, torch.bfloat16, torch.float32, torch.float64)
-
-
-def kind(x: object) -> str:
-    """What to call a thing that is no plain tensor."""
-    if not isinstance(x, Tensor):
-        return type(x).__name__
-    return str(x.dtype) if is_dense(x) else f"{x.dtype}, not dense"
 
 
 def _check(x: Tensor, k: int, what: str) -> None:

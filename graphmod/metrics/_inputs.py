@@ -7,7 +7,7 @@ from torch import Tensor
 from torch_geometric.data import Batch, Data
 from torch_geometric.utils import coalesce, remove_self_loops, scatter
 
-from ..samples import INTEGERS, is_dense
+from .._tensors import INTEGERS, is_dense
 
 LABELS = INTEGERS | {torch.bool}
 WEIGHTS = LABELS | {torch.float16, torch.bfloat16, torch.float32, torch.float64}

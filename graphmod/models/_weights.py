@@ -7,7 +7,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from .._files import atomic_file, existing_file, read_torch, readable
-from ..samples import is_dense
+from .._tensors import is_dense
 
 
 def load_weights(model: nn.Module, path: str | Path) -> nn.Module:

@@ -1,0 +1,32 @@
+"""Which tensors can be computed with."""
+
+from typing import TypeGuard
+
+import torch
+from torch import Tensor
+
+INTEGERS = {
+    torch.uint8, torch.uint16, torch.uint32, torch.uint64, torch.int8, torch.int16, torch.int32, torch.int64,
+}  # fmt: skip
+
+
+def is_dense(x: object) -> TypeGuard[Tensor]:
+    """Whether this is a tensor with a number at each place: not sparse, nested, quantized or without data.
+
+    Example:
+        >>> is_dense(torch.eye(2)), is_dense(torch.eye(2).to_sparse()), is_dense([1.0])
+        (True, False, False)
+    """
+    return isinstance(x, Tensor) and x.layout == torch.strided and not (x.is_nested or x.is_meta or x.is_quantized)
+
+
+def is_plain(x: object) -> bool:
+    """Whether this is a dense tensor of floating numbers that can be compared, those of 16 bits or more."""
+    return is_dense(x) and x.dtype in (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+
+
+def kind(x: object) -> str:
+    """What to call a thing that is no plain tensor."""
+    if not isinstance(x, Tensor):
+        return type(x).__name__
+    return str(x.dtype) if is_dense(x) else f"{x.dtype}, not dense"

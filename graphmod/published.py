@@ -1,0 +1,61 @@
+"""The curves of Lu et al., "Understanding the Dynamics of DNNs Using Graph Modularity", ECCV 2022."""
+
+from collections.abc import Sequence
+from importlib import resources
+
+import pandas as pd
+
+
+def published_curve(model: str, dataset: str = "CIFAR-10", condition: str = "clean") -> pd.DataFrame:
+    """Returns a curve of Lu et al. 2022, read off the vector figures of their poster to three digits.
+
+    Args:
+        model: `"ResNet18"`, `34`, `50`, `101`, `152`, `"VGG11"`, `13`, `16`, `19`.
+        dataset: `"CIFAR-10"`, `"CIFAR-100"` or `"ImageNet-50"`.
+        condition: `"clean"`, or the name of an attack (ResNet18 and VGG16 on CIFAR-10).
+
+    Returns:
+        One row a layer: `depth` (from 1) and `modularity`.
+
+    Raises:
+        ValueError: If there is no such curve; the message lists those that there are.
+
+    Example:
+        >>> published_curve("ResNet18").modularity.max()
+        np.float64(0.836)
+    """
+    table = published_curves()
+    rows = table[(table.dataset == dataset) & (table.condition == condition)]
+    if model not in set(rows.network):
+        there = sorted(set(table[table.condition == condition].network)) or sorted(set(table.condition))
+        raise ValueError(
+            f"no curve was published for {model!r}, {dataset!r}, {condition!r}; there are {', '.join(there)}"
+        )
+    return rows.loc[rows.network == model, ["depth", "modularity"]].reset_index(drop=True)
+
+
+def published_curves() -> pd.DataFrame:
+    """Returns all curves of Lu et al. 2022: `network`, `dataset`, `condition`, `depth` (or epoch), `modularity`.
+
+    Example:
+        >>> published_curves().groupby("condition").network.nunique()["clean"]
+        np.int64(9)
+    """
+    with (resources.files("graphmod.data") / "reference/lu2022-curves.csv").open() as file:
+        return pd.read_csv(file).rename(columns={"model": "network", "index": "depth", "value": "modularity"})
+
+
+def published_attacks(network: str, attacks: Sequence[str]) -> dict[str, pd.DataFrame]:
+    """Returns the curves of Lu et al. 2022 under those of some attacks that they ran, and the clean one, by name.
+
+    Args:
+        network: `"ResNet18"` or `"VGG16"`, on CIFAR-10.
+        attacks: Names of attacks.
+
+    Example:
+        >>> list(published_attacks("ResNet18", ["pgd", "one_pixel", "noise"]))
+        ['clean', 'pgd', 'one_pixel']
+    """
+    ran = {condition.lower(): condition for condition in published_curves().condition.unique()}
+    names = {name: ran[key] for name in ("clean", *attacks) if (key := name.replace("_", "")) in ran}
+    return {name: published_curve(network, condition=condition) for name, condition in names.items()}

@@ -1,0 +1,22 @@
+"""The published curves, by network and by attack."""
+
+import pytest
+
+from graphmod.published import published_attacks, published_curve
+
+
+def test_published_curves() -> None:
+    assert len(published_curve("ResNet152")) == 51
+    assert published_curve("ResNet18", condition="PGD").modularity.iloc[-1] == 0.078
+    with pytest.raises(
+        ValueError, match="no curve was published for 'ResNet20', 'CIFAR-10', 'clean'; there are ResNet101"
+    ):
+        published_curve("ResNet20")
+
+
+def test_published_curves_by_the_names_of_the_attacks() -> None:
+    names = ["pgd", "fgsm", "jsma", "one_pixel", "local_search", "cw"]
+    found = published_attacks("ResNet18", [*names, "noise"])
+    assert list(found) == ["clean", *names]
+    assert found["pgd"].modularity.iloc[-1] == pytest.approx(0.08, abs=0.02)
+    assert found["one_pixel"].modularity.iloc[-1] == pytest.approx(0.53, abs=0.02)
