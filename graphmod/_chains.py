@@ -37,8 +37,9 @@ class Skip(nn.Module):
         return x if self.length is None else (x, *[None] * (self.length - 1))
 
 
-def skip_like(output: Any, layer: nn.Module) -> Skip:
-    return Skip(len(output) if isinstance(output, tuple) else None, num_weights(layer))
+def skip_like(output: Any, weights: int = 1) -> Skip:
+    """A `Skip` that gives what has the form of an output, and counts as so many convolutions and linear layers."""
+    return Skip(len(output) if isinstance(output, tuple) else None, weights)
 
 
 def first_argument(given: tuple[Any, ...], named: Mapping[str, Any]) -> Any:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ._chains import WEIGHTED, run_once, skip_like
+from ._chains import WEIGHTED, num_weights, run_once, skip_like
 from .activations import first_tensor
 from .inputs import forward
 
@@ -30,7 +30,7 @@ def cut(model: nn.Module, names: Iterable[str]) -> None:
 def skip(model: nn.Module, names: Iterable[str], output: Any) -> None:
     """Lets modules hand on their input, in the form of an output that was seen."""
     for name in names:
-        model.set_submodule(name, skip_like(output, model.get_submodule(name)))
+        model.set_submodule(name, skip_like(output, num_weights(model.get_submodule(name))))
 
 
 def hidden_uses(model: nn.Module, samples: Tensor, parts: Mapping[str, list[str]]) -> dict[str, str]:

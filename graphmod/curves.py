@@ -29,7 +29,7 @@ from .inputs import num_copies
 from .metrics.modularity import modularity_terms
 from .pooling import Pool
 from .samples import Order, collect, collect_inputs, draw
-from .stored import StoredActivations, rows_of
+from .stored import StoredActivations, as_rows
 
 Metric = Callable[[Data], Tensor | Mapping[str, Tensor] | Mapping[str, float]]
 """A function of a graph that returns a number `[]`, or several by name."""
@@ -156,7 +156,7 @@ def from_activations(
         raise TypeError(f"activations must be a mapping from layers to arrays, or a path; got {type(layers).__name__}")
     graphs: dict[str, Data] = {}
     for name in tqdm(layers, "graphs", leave=False, unit="layer", disable=not progress or None):
-        x, y = collect(rows_of(layers[name], name), labels)
+        x, y = collect(as_rows(layers[name], name), labels)
         if not graphs:
             _check_classes(y, k)
         x = x.to(device)

@@ -13,7 +13,7 @@ from .activations import layer_sizes
 from .costs import cost
 from .criteria import State, find_criterion
 from .samples import collect
-from .surgery import check_removable, drop_layers, judged, removable_layers, skip_layers, without
+from .surgery import check_removable, drop_layers, judged, removable_layers, skip_layers, that_can_go, without
 
 __all__ = ["beyond_layout", "count_phases", "drop_layers", "plan_removal", "redundant_layers", "removable_layers"]
 PHASES = ("separation", "plateau", "degradation")
@@ -157,11 +157,7 @@ def plan_removal(
     table, names = (layers, None) if isinstance(layers, pd.DataFrame) else (judged(model, x[:2], layers), layers)
     if names is not None:
         check_removable(table, names)
-    left = [layer for layer in table.layer[table.removable] if names is None or layer in names]
-    if not left:
-        raise ValueError(
-            f"no layer can go; {len(table)} in a Sequential or ModuleList were looked at, see removable_layers"
-        )
+    left = [layer for layer in that_can_go(table) if names is None or layer in names]
     if num_layers is not None and not 1 <= num_layers <= len(left):
         raise ValueError(f"num_layers must be from 1 to {len(left)}, the layers that can go; got {num_layers}")
     whole = cost(model, x[:1])["macs"]

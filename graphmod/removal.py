@@ -22,7 +22,7 @@ from .costs import cost
 from .criteria import State, find_criterion
 from .pruning import plan_removal
 from .samples import collect, draw, others
-from .surgery import removable_layers, without
+from .surgery import removable_layers, that_can_go, without
 from .training import accuracy
 
 
@@ -130,12 +130,7 @@ def single_removals(
     x = of_type(model, x)
     chosen = draw(y, num_samples, seed=seed)[0]
     judges = others(chosen, len(x))
-    table = removable_layers(model, x[:2])
-    layers = list(table.layer[table.removable])
-    if not layers:
-        raise ValueError(
-            f"no layer can go; {len(table)} in a Sequential or ModuleList were looked at, see removable_layers"
-        )
+    layers = that_can_go(removable_layers(model, x[:2]))
     state = State(model, model, x[chosen], y[chosen], layers, list(layer_sizes(model, x[:2]))[-1], k, seed)
     gain, last = find_criterion("gain")(state), find_criterion("modularity")(state)
     whole = accuracy(model, x[judges], y[judges])

@@ -276,9 +276,6 @@ def _norms(grams: Tensor, own: Tensor) -> Tensor:
     return torch.where(found > FLAT * products, found.clamp(min=0).sqrt(), torch.nan)
 
 
-# --- what may be compared ---
-
-
 def _check_features(x: Tensor, name: str) -> None:
     if not isinstance(x, Tensor) or not x.is_floating_point():
         raise TypeError(f"{name} must be a floating tensor; got {getattr(x, 'dtype', type(x).__name__)}")

@@ -75,7 +75,7 @@ class StoredActivations(Mapping[str, Tensor]):
         return torch.from_numpy(array.astype(array.dtype.newbyteorder("="), copy=False))
 
 
-def rows_of(value: Any, layer: str) -> Tensor:
+def as_rows(value: Any, layer: str) -> Tensor:
     """The activations of a layer as a tensor `[N, D]`, whatever array holds them; one number a sample is `[N, 1]`."""
     if not isinstance(value, Tensor):
         try:

@@ -118,6 +118,16 @@ def names_before(model: nn.Module, layers: Iterable[str]) -> dict[str, str]:
     return {name: before[module] for name, module in smaller.named_modules()}
 
 
+def that_can_go(table: pd.DataFrame) -> list[str]:
+    """Returns the layers that can go by a table of `removable_layers`; raises ValueError if there are none."""
+    layers = list(table.layer[table.removable])
+    if not layers:
+        raise ValueError(
+            f"no layer can go; {len(table)} in a Sequential or ModuleList were looked at, see removable_layers"
+        )
+    return layers
+
+
 def check_removable(table: pd.DataFrame, layers: Sequence[str]) -> None:
     """Raises ValueError unless each layer is named once and can go, by a table of `removable_layers`."""
     reasons = dict(zip(table.layer, table.reason, strict=True))

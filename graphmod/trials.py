@@ -74,7 +74,7 @@ def without_each(
         if room:
             given |= {part: _pass for name in order[:i] for part in parts[name]}
             given |= {parts[name][-1]: _hand_on(seen[name].output) for name in order[:i]}
-        given |= {part: skip_like(seen[layer].output, model).forward for part in parts[layer]}
+        given |= {part: skip_like(seen[layer].output).forward for part in parts[layer]}
         features: dict[str, list[Tensor]] = {name: [] for name in at}
         head: list[Tensor] = []
         handles = [] if last is None else [_record_input(model.get_submodule(last), head)]

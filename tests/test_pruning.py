@@ -108,7 +108,8 @@ def test_grid_has_a_curve_for_each_pair_and_shades_what_idles() -> None:
         assert list(ax.lines[0].get_ydata()) == [0.1, 0.1, 0.05, 0.8]
         spans = [patch for patch in ax.patches if isinstance(patch, Rectangle)]
         assert sorted((patch.get_x(), patch.get_width()) for patch in spans) == [(1, 1), (2, 1)]
-    assert [text.get_text() for text in first.get_legend().get_texts()] == list(SHADES)
+    (legend,) = first.figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == list(SHADES)
     plt.close("all")
 
 

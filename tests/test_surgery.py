@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from graphmod.models import build, load_weights, save_weights
-from graphmod.surgery import drop_layers, removable_layers, skip_layers
+from graphmod.surgery import drop_layers, removable_layers, skip_layers, that_can_go
 from graphmod.trials import without_each
 
 
@@ -367,3 +367,10 @@ def test_export() -> None:
     smaller = drop_layers(build("resnet20"), ["layer1.1", "layer3.2"], x)
     exported = torch.export.export(smaller, (x,))
     torch.testing.assert_close(exported.module()(x), outputs(smaller, x))
+
+
+def test_layers_that_can_go_are_listed_or_missed() -> None:
+    table = removable_layers(nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 2)))
+    assert that_can_go(table) == ["0"]
+    with pytest.raises(ValueError, match="no layer can go; 1 in a Sequential or ModuleList were looked at"):
+        that_can_go(table[1:])

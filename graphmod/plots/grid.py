@@ -57,7 +57,6 @@ def plot_grid(table: pd.DataFrame) -> "Axes":
         if place % columns == 0:
             ax.set_ylabel("modularity Q")
     if shown:
-        axes[0].legend(
-            handles=[Patch(color=SHADES[name], label=name) for name in SHADES if name in shown], frameon=False
-        )
+        patches = [Patch(color=SHADES[name], label=name) for name in SHADES if name in shown]
+        axes[0].figure.legend(handles=patches, loc="outside upper center", ncols=len(patches), frameon=False)
     return axes[0]
