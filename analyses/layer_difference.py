@@ -27,6 +27,7 @@ from graphmod.plots.heatmap import plot_heatmap
 from graphmod.reports import result_folder, write_figure, write_settings, write_table
 
 SMOKE = {"num_samples": 60, "other": "digits", "other_weights": "default"}
+DISTANCES = ("modularity_difference",)
 
 
 def main(
@@ -85,7 +86,7 @@ def main(
                 "mutual_neighbors": similarity.graph_matrix(graphs[0], similarity.mutual_neighbors, against),
                 "edge_jaccard": similarity.graph_matrix(graphs[0], similarity.edge_jaccard, against),
             })  # fmt: skip
-        distances = {name: m if name == "modularity_difference" else 1 - m for name, m in found[0].items()}
+        distances = {name: m if name in DISTANCES else 1 - m for name, m in found[0].items()}
         nested = layer_matrices.nested_layers(list(graphs[0]))
         claims = [
             layer_matrices.compare_groups(m, nested, max_distance=reach).assign(measure=name, pairs=pairs)
@@ -98,16 +99,16 @@ def main(
         write_table(folder / "table.csv", table)
         write_table(folder / "curve.csv", curves[0])
         write_table(folder / "claim.csv", claim)
-        write_figure(folder / "figure.png", plot_heatmap(found[0]))
+        write_figure(folder / "figure.png", plot_heatmap(found[0], distances=DISTANCES))
         print(f"Distances, |ΔQ| and 1 − similarity:\n{claim.round(3).to_string(index=False)}")
         if other:
-            likes = {name: 1 - m if name == "modularity_difference" else m for name, m in found[1].items()}
+            likes = {name: 1 - m if name in DISTANCES else m for name, m in found[1].items()}
             matches = pd.concat([layer_matrices.match_layers(m).assign(measure=name) for name, m in likes.items()])
             same = (matches.depth == matches.matched_depth).groupby(matches.measure, sort=False).mean()
             write_table(folder / "other.csv", layer_matrices.layer_pairs(found[1]))
             write_table(folder / "matching.csv", matches)
             named = {n: m.rename_axis(index="first network", columns="second network") for n, m in found[1].items()}
-            write_figure(folder / "other.png", plot_heatmap(named))
+            write_figure(folder / "other.png", plot_heatmap(named, distances=DISTANCES))
             print(f"\nLayers most like the one of the same depth of the second network:\n{same.round(3).to_string()}")
         write_settings(folder, settings, samples=samples.ids)
     print(f"\nTables, figures and settings are in {out}")

@@ -188,6 +188,18 @@ def test_heatmaps_in_rows_of_two() -> None:
     plt.close("all")
 
 
+def test_light_is_alike_in_heatmaps_of_likenesses_and_of_distances() -> None:
+    likeness = square([[1.0, 0.2], [0.2, 1.0]])
+    first = plot_heatmap({"cka": likeness, "difference": 1 - likeness}, distances=["difference"])
+    shown = [ax.images[0] for ax in first.figure.axes if ax.images]
+    lightness = [image.cmap(image.norm(image.get_array()))[..., :3].mean(-1) for image in shown]
+    np.testing.assert_allclose(lightness[0], lightness[1])
+    assert lightness[0][0, 0] > 0.8 > 0.2 > lightness[0][0, 1]
+    with pytest.raises(ValueError, match="no matrix is called 'differences'; there are: cka, difference"):
+        plot_heatmap({"cka": likeness, "difference": 1 - likeness}, distances=["differences"])
+    plt.close("all")
+
+
 def test_heatmap_without_numbers() -> None:
     with pytest.raises(ValueError, match="expected at least one matrix; got none"):
         plot_heatmap({})

@@ -1,6 +1,6 @@
 """Matrices of layers: how much each layer is like, or unlike, each other."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
-def plot_heatmap(matrices: Mapping[str, pd.DataFrame]) -> "Axes":
+def plot_heatmap(matrices: Mapping[str, pd.DataFrame], *, distances: Collection[str] = ()) -> "Axes":
     """Draws matrices of layers side by side, four or more in rows of two, each with its own scale of colours.
 
     Depth grows to the right and upwards. A cell without a value is grey.
@@ -20,12 +20,14 @@ def plot_heatmap(matrices: Mapping[str, pd.DataFrame]) -> "Axes":
     Args:
         matrices: Matrices with a row and a column for each layer, by title. Where their axes have names, these are what
             the axes are called.
+        distances: Titles of matrices whose values are small where layers are alike, such as `"modularity_difference"`.
+            Their colours are turned round, so that light is alike in all of them.
 
     Returns:
         The first `Axes`.
 
     Raises:
-        ValueError: If there are no matrices, or one holds no number.
+        ValueError: If there are no matrices, one holds no number, or a distance is not among them.
 
     Example:
         >>> plot_heatmap({"|ΔQ|": pd.DataFrame([[0.0, 0.5], [0.5, 0.0]], ["a", "b"], ["a", "b"])}).get_title()
@@ -35,6 +37,8 @@ def plot_heatmap(matrices: Mapping[str, pd.DataFrame]) -> "Axes":
 
     if not matrices:
         raise ValueError("expected at least one matrix; got none")
+    if unknown := sorted(set(distances) - set(matrices)):
+        raise ValueError(f"no matrix is called {', '.join(map(repr, unknown))}; there are: {', '.join(matrices)}")
     largest = max(max(matrix.shape) for matrix in matrices.values())
     side = 3.6 if largest > MAX_NAMES else max(0.17 * largest, 2.2)
     columns = len(matrices) if len(matrices) < 4 else 2
@@ -42,12 +46,12 @@ def plot_heatmap(matrices: Mapping[str, pd.DataFrame]) -> "Axes":
     axes = new_axes((side + 1.3) * columns, (side + 0.9) * rows, rows=rows, columns=columns)
     for ax in axes[len(matrices) :]:
         ax.remove()
-    colors = sns.color_palette("mako", as_cmap=True).with_extremes(bad="0.8")
     for ax, (title, matrix) in zip(axes, matrices.items(), strict=False):
         values = matrix.to_numpy(dtype=float)
         if not np.isfinite(values).any():
             raise ValueError(f"matrix {title!r} holds no number to draw")
         height, width = values.shape
+        colors = sns.color_palette("mako_r" if title in distances else "mako", as_cmap=True).with_extremes(bad="0.8")
         image = ax.imshow(
             values, cmap=colors, origin="lower", interpolation="nearest", extent=(0.5, width + 0.5, 0.5, height + 0.5)
         )
