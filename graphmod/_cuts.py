@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ._chains import WEIGHTED, num_weights, run_once, skip_like
+from ._steps import seeded
 from .activations import first_tensor
 from .inputs import forward
 
@@ -90,8 +91,7 @@ def _ends(model: nn.Module, samples: Tensor) -> list[Tensor]:
     ]
     home = next(model.parameters(), samples).device
     try:
-        with torch.no_grad(), torch.random.fork_rng([home] if home.type == "cuda" else []):
-            torch.manual_seed(0)
+        with torch.no_grad(), seeded(0, home):
             output = forward(model, samples)
     finally:
         for handle in handles:

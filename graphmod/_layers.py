@@ -13,6 +13,12 @@ from torch.nn.parallel import DistributedDataParallel
 from ._names import unknown
 
 
+class LayerName(str):
+    """A name that stands for one layer only, be it called `blocks`: for what is to be given as a pattern again."""
+
+    __slots__ = ()
+
+
 def layer_names(model: nn.Module, pattern: str | Sequence[str] = "blocks") -> list[str]:
     """Lists the layers of a model that a pattern selects, in the order in which the model holds them.
 
@@ -30,6 +36,8 @@ def layer_names(model: nn.Module, pattern: str | Sequence[str] = "blocks") -> li
               transformers, graph networks), a module with three blocks of a kind counting as one (GoogLeNet); where
               nothing repeats, every convolution (VGG, AlexNet), or else every linear layer, or else every recurrent
               one. Of a T5 or another network of several stacks these are the blocks of all of them.
+
+            A module that is itself called so is meant with its type: `"blocks:Sequential"`.
 
             Compiled, `DataParallel` and `DistributedDataParallel` networks have the names of the network inside.
 
@@ -88,6 +96,8 @@ def patterns(layers: str | Sequence[str]) -> list[str]:
 
 
 def _select(modules: Mapping[str, nn.Module], pattern: str) -> list[str]:
+    if isinstance(pattern, LayerName):
+        return [pattern] if pattern in modules else []
     if pattern == "blocks":
         return _blocks(modules)
     if pattern == "all":

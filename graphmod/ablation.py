@@ -15,6 +15,7 @@ from tqdm.auto import tqdm
 
 from ._files import read_json
 from ._finished import Finished
+from ._names import unknown
 from .activations import each_layer, layer_sizes
 from .graphs._build import Symmetrize, neighbor_graph
 from .graphs._topk import Metric, nearest_neighbors
@@ -102,7 +103,7 @@ def ablation(
         else:
             measured = _measured(next(activations)[1], y, subsets, k, metrics, symmetrize, weights, layer)
             work.keep(layer, partial(Path.write_text, data=json.dumps(measured)))
-        rows += [(layer, depth, *row) for row in measured]
+        rows += [(str(layer), depth, *row) for row in measured]
     names = ["layer", "depth", "num_samples", "draw", *SETTINGS[1:], "modularity", "k_reaches_class"]
     return pd.DataFrame(rows, columns=names)
 
@@ -120,7 +121,7 @@ def rank_stability(table: pd.DataFrame, **default: Any) -> pd.DataFrame:
         layers' mean Q with that of the default; `largest_difference`, of the mean Q of any layer; `k_reaches_class`.
 
     Raises:
-        ValueError: If the default is not in the table.
+        ValueError: If the default is not in the table, or there is no such setting.
 
     Example:
         >>> table = pd.DataFrame({"layer": ["a", "b"], "depth": [1, 2], "num_samples": 9, "draw": 0, "k": 3})
@@ -128,6 +129,9 @@ def rank_stability(table: pd.DataFrame, **default: Any) -> pd.DataFrame:
         >>> rank_stability(table.assign(k_reaches_class=False)).spearman.round(9).tolist()
         [1.0]
     """
+    for name in default:
+        if name not in SETTINGS:
+            raise ValueError(unknown("setting", name, SETTINGS))
     published = {"num_samples": table.num_samples.max(), "k": 3, "metric": "cosine", "symmetrize": "mean"}
     wanted = {**published, "weight": "similarity", **default}
     mean = table.pivot_table(index=SETTINGS, columns="depth", values="modularity")

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
+from ._layers import LayerName, patterns, unwrapped
 from ._layers import layer_names as layer_names
-from ._layers import patterns, unwrapped
 from ._names import nearest
 from ._passes import EnoughError, Passes, evaluation, hooked, plain_attention
 from .inputs import Graphs, Inputs, Named, forward, one_row_each
@@ -78,7 +78,7 @@ def layer_activations(
     """
     check_pool(pool)
     model = unwrapped(model)
-    calls = _calls(model, layers)
+    calls = layer_calls(model, layers)
     sized = isinstance(samples, Tensor | Named | Graphs)
     limit = None if max_memory is None else num_bytes(max_memory)
     rows: dict[tuple[str, int], list[Tensor]] = {}
@@ -175,13 +175,15 @@ def each_layer(
     for group in groups:
         found = layer_activations(model, samples, group, pool=pool, max_memory=max_memory, **options)
         for name in group:
-            yield name, found.pop(name)
+            yield str(name), found.pop(name)
 
 
 def layer_sizes(
     model: nn.Module, samples: Inputs, layers: str | Sequence[str] = "blocks", *, pool: Pool = "flatten"
 ) -> dict[str, int]:
     """Says how many bytes each layer's activations take, in the order in which the layers run; two samples are run.
+
+    The names may be given as `layers` again, whatever the layers are called.
 
     Args:
         model: Any module.
@@ -197,7 +199,7 @@ def layer_sizes(
         {'0': 3200, '1': 3200}
     """
     few = layer_activations(model, samples[:2], layers, pool=pool, progress=False)
-    return {name: rows[0].nbytes * len(samples) for name, rows in few.items()}
+    return {LayerName(name): rows[0].nbytes * len(samples) for name, rows in few.items()}
 
 
 def first_tensor(output: Any) -> Tensor | None:
@@ -242,12 +244,20 @@ def _room(name: str, row: Tensor, num_rows: int, device: torch.device | str | No
         return torch.from_numpy(np.memmap(file, np.uint8, "w+", shape=size)).view(row.dtype).view(shape)
 
 
-def _calls(model: nn.Module, layers: str | Sequence[str]) -> dict[str, set[int] | None]:
-    """Which of its calls in a forward pass each layer is recorded at; None for all of them."""
+def layer_calls(model: nn.Module, layers: str | Sequence[str]) -> dict[str, set[int] | None]:
+    """Says which of its calls in a forward pass each layer is recorded at; None for all of them.
+
+    Raises:
+        TypeError, ValueError: As `layer_names`.
+
+    Example:
+        >>> layer_calls(nn.Sequential(nn.ReLU(), nn.ReLU()), ["0", "1@2"])
+        {'0': None, '1': {2}}
+    """
     calls: dict[str, set[int] | None] = {}
     for pattern in patterns(layers):
         found = re.fullmatch(r"(.+)@(\d+)", pattern)
-        for name in layer_names(model, found[1] if found else pattern):
+        for name in layer_names(model, type(pattern)(found[1]) if found else pattern):
             known = calls.get(name, set())
             calls[name] = known | {int(found[2])} if found and known is not None else None
     return calls

@@ -10,10 +10,13 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
+from ._family import members
 from ._files import readable
 from ._finished import Finished
+from ._names import unknown
 from ._passes import evaluation
 from .attacks import attack_settings, find_attack
+from .inputs import forward
 from .models._normalize import Normalize
 from .samples import draw
 
@@ -51,9 +54,8 @@ def predictions(model: nn.Module, images: Tensor, *, batch_size: int = 250) -> T
         images: `[N, ...]`.
         batch_size: Images in one forward pass.
     """
-    home = next(model.parameters(), images).device
     with torch.no_grad(), evaluation(model):
-        return torch.cat([model(x.to(home)) for x in images.split(batch_size)]).to(images.device)
+        return torch.cat([forward(model, x) for x in images.split(batch_size)]).to(images.device)
 
 
 def attacked(
@@ -123,10 +125,14 @@ def attacks_and_controls(
         `noise`, uniform, of the same eps; and `gaussian`, on each image of the L2 norm of the first attack.
 
     Raises:
-        ValueError: If no attack is named, or as the attacks.
+        ValueError: If no attack is named, there is no such setting, or as the attacks.
     """
     if not attacks:
         raise ValueError("attacks must name one or more; got none")
+    known = {key for name in [*attacks, *members(find_attack.__module__)] for key in attack_settings(name)}
+    for name in settings:
+        if name not in known:
+            raise ValueError(unknown("setting", name, known))
     own = {
         name: {key: settings[key] for key in settings if key in attack_settings(name)} for name in [*attacks, "noise"]
     }
@@ -176,7 +182,7 @@ def attack_strength(model: nn.Module, images: Tensor, labels: Tensor, conditions
                 "num_samples": len(found),
                 "success": float((probabilities.argmax(1) != labels).double().mean()),
                 "confidence": float(probabilities.amax(1).double().mean()),
-                **{key: float(one.median()) if len(one) else 0.0 for key, one in sizes.items()},
+                **{key: float(one.quantile(0.5)) if len(one) else 0.0 for key, one in sizes.items()},
             }
         )
     return pd.DataFrame(rows)

@@ -1,6 +1,7 @@
 """What an attack does to the separation of the classes, layer by layer, beside what its controls do."""
 
 from collections.abc import Mapping, Sequence
+from statistics import NormalDist
 from typing import Any
 
 import pandas as pd
@@ -12,7 +13,7 @@ from .communities import compare_communities, leiden
 from .curve_tables import summarize
 from .curves import dynamic_graph, measure
 from .graphs._dynamic import DynamicGraph
-from .metrics._neighbors import agreement
+from .metrics.label_overlap import label_overlap
 from .metrics.modularity import modularity
 from .significance import standard_error
 
@@ -84,7 +85,7 @@ def attacked_curve(
                 "modularity": float(modularity(graph)),
                 "standard_error": float(standard_error(graph)),
                 "clean": float(modularity(clean[layer])),
-                "agreement": float(agreement(graph, graph.y).nanmean()),
+                "agreement": float(label_overlap(graph)),
                 "modularity_found": float(found["modularity_found"]),
                 "ami": float(found["ami"]),
             }
@@ -101,6 +102,7 @@ def strength_sweep(
     *,
     layers: Any = "blocks",
     k: int = 3,
+    seed: int = 0,
     **settings: Any,
 ) -> pd.DataFrame:
     """Measures Q by layer under one attack at several strengths.
@@ -113,18 +115,22 @@ def strength_sweep(
         strengths: The eps; 0 stands before them for the images as they are.
         layers: As in `layer_names`.
         k: Neighbours of each sample.
-        **settings: Of the attack, where it has them.
+        seed: Of an attack that draws.
+        **settings: Of the attack.
 
     Returns:
         A long table: `eps`, `success`, `layer`, `depth`, `modularity`.
+
+    Raises:
+        TypeError, ValueError: As the attack.
     """
-    own = {key: one for key, one in settings.items() if key in attack_settings(name) - {"eps", "compat"}}
+    settings |= {"seed": seed} if "seed" in attack_settings(name) else {}
     tables = []
     for eps in (0.0, *strengths):
-        found = attacked(model, images, labels, name, **own, eps=eps) if eps else images
+        found = attacked(model, images, labels, name, eps=eps, **settings) if eps else images
         curve = summarize(measure(dynamic_graph(model, found, labels, layers, k=k, title=f"eps {eps:.3g}"), modularity))
         success = float((predictions(model, found).argmax(1) != labels).double().mean())
-        tables.append(curve[["layer", "depth", "modularity"]].assign(eps=round(eps, 4), success=success))
+        tables.append(curve[["layer", "depth", "modularity"]].assign(eps=eps, success=success))
     return pd.concat(tables, ignore_index=True)
 
 
@@ -140,13 +146,11 @@ def first_departure(curves: pd.DataFrame, *, confidence: float = 0.95) -> pd.Dat
         first layer whose Q is outside clean Q ± z SE (missing where there is none), `change_there` of Q, and
         `change_last`, that in the last layer.
     """
-    from scipy.stats import norm
-
     if not 0 < confidence < 1:
         raise ValueError(f"confidence must be in (0, 1); got {confidence}")
     every = curves[curves.samples == "all"]
     clean = every[every.condition == "clean"].set_index("layer")
-    width = float(norm.ppf((1 + confidence) / 2)) * clean.standard_error
+    width = NormalDist().inv_cdf((1 + confidence) / 2) * clean.standard_error
     rows = []
     for name, one in every[every.condition != "clean"].groupby("condition", sort=False):
         change = one.set_index("layer").modularity - clean.modularity

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ._augmentation import scaled
+from .inputs import forward
 
 
 def reestimate_batch_norm(
@@ -52,12 +53,11 @@ def reestimate_batch_norm(
             module.num_batches_tracked.zero_()
             module.momentum = None  # a plain average over the batches, of which the first replaces what was there
             module.train()
-    home = next(copy.parameters(), images).device
     images = images[: num_batches and num_batches * batch_size]
     parts = min(math.ceil(len(images) / batch_size), len(images) // 2)
     with torch.no_grad():
         for x in images.tensor_split(parts):
-            copy(scaled(x.to(home)))
+            forward(copy, scaled(x))
     for module, momentum in momenta.items():
         module.momentum = momentum
     return copy.eval()

@@ -13,7 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from ._passes import evaluation, plain_attention
 from .activations import first_tensor
-from .inputs import forward
+from .inputs import forward, moved
 
 
 def cost(model: nn.Module, sample: Tensor) -> dict[str, int]:
@@ -89,7 +89,7 @@ def latency(models: Mapping[str, nn.Module], sample: Tensor, *, repeats: int = 1
     seconds: dict[str, list[float]] = {name: [] for name in models}
     for _ in range(repeats + 1):
         for name, model in models.items():
-            x = sample.to(_home(model, sample))
+            x = moved(sample, model)
             with torch.no_grad(), evaluation(model):
                 _wait(x)
                 start = time.perf_counter()
@@ -120,10 +120,6 @@ def _layer_flops(x: Sequence[int], first: Sequence[int], second: Sequence[int], 
 def _network_flops(x: Sequence[int], weights: Sequence[Sequence[int]], *_: object, **__: object) -> int:
     """Of all recurrent layers together, as on a GPU: each matrix multiplies each step of each sample."""
     return 2 * math.prod(x[:-1]) * sum(math.prod(one) for one in weights if len(one) > 1)
-
-
-def _home(model: nn.Module, sample: Tensor) -> torch.device:
-    return next(model.parameters(), sample).device
 
 
 def _wait(x: Tensor) -> None:

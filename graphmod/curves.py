@@ -103,10 +103,10 @@ def dynamic_graph(
     shown = not progress or None  # None: on a terminal only
     for name in tqdm(order, f"{title} graphs".strip(), leave=False, unit="layer", disable=shown):
         if name in there:
-            graphs[name] = next(iter(DynamicGraph.load(there[name]).values())).to(home)
+            graphs[str(name)] = next(iter(DynamicGraph.load(there[name]).values())).to(home)
             continue
         features = all_rows(next(activations)[1], len(x))
-        graphs[name] = graph(features, k, y=y.to(features.device), layer=name, **graph_options)
+        graphs[str(name)] = graph(features, k, y=y.to(features.device), layer=str(name), **graph_options)
         del features  # before the next layers run
         if SAVED >= set(graphs[name].keys()) >= {"edge_index", "edge_weight"}:
             with suppress(TypeError, ValueError):  # a graph of another kind is made again

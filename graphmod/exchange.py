@@ -1,5 +1,6 @@
 """The same graph in networkx and igraph, and back: nodes in order, float32 weights and labels to the last digit."""
 
+from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -7,7 +8,7 @@ from torch import Tensor
 from torch_geometric.data import Data
 
 from .graphs._build import make_graph
-from .metrics._inputs import undirected_edges
+from .metrics._inputs import chosen_edges, undirected_edges
 
 if TYPE_CHECKING:
     import igraph
@@ -55,6 +56,7 @@ def from_networkx(peer: "networkx.Graph") -> Data:
             out if no node has it.
 
     Raises:
+        TypeError: If labels are not integers.
         ValueError: If the graph is directed or has loops or several edges between two nodes, or some have an attribute
             and others not.
 
@@ -119,14 +121,14 @@ def from_igraph(peer: "igraph.Graph") -> Data:
 
 def _edges(graph: Data) -> tuple[list[int], list[int], dict[str, list[Any]]]:
     """Each pair once, and what an edge holds."""
-    if "edge_chosen" not in graph:
-        first, second, weight = undirected_edges(graph)
-        return first.tolist(), second.tolist(), {"weight": weight.tolist()}
-    (source, target), back = graph.edge_index, graph.edge_index.flip(0)
-    once = source < target
-    order = (back[0] * graph.num_nodes + back[1]).argsort()  # of edge (i, j): where (j, i) stands
-    chosen = {CHOSE[0]: graph.edge_chosen[once].tolist(), CHOSE[1]: graph.edge_chosen[order][once].tolist()}
-    return source[once].tolist(), target[once].tolist(), {"weight": graph.edge_weight[once].tolist(), **chosen}
+    first, second, weight = undirected_edges(graph)
+    held = {"weight": weight.tolist()}
+    if "edge_chosen" in graph:
+        (source, target), _ = chosen_edges(graph)
+        chosen = source * graph.num_nodes + target
+        for name, i, j in zip(CHOSE, (first, second), (second, first), strict=True):
+            held[name] = torch.isin(i * graph.num_nodes + j, chosen).tolist()
+    return first.tolist(), second.tolist(), held
 
 
 def _whole(graph: Data) -> dict[str, str]:
@@ -139,6 +141,8 @@ def _data(
     """A `Data` of each pair once and the attributes of edges and nodes."""
     weight = torch.tensor(_column(edges, "weight") or [1.0] * len(pairs), dtype=torch.float32)
     labels, chose = _column(nodes, "y"), [_column(edges, name) for name in CHOSE]
+    if labels is not None and (other := [one for one in labels if not isinstance(one, Integral)]):
+        raise TypeError(f"labels must be integers; got {type(other[0]).__name__}")
     source, target = torch.tensor(pairs, dtype=torch.int64).reshape(-1, 2).T
     both = torch.stack([torch.cat([source, target]), torch.cat([target, source])])
     order = (both[0] * num_nodes + both[1]).argsort()

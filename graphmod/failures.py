@@ -12,6 +12,9 @@ from torch_geometric.data import Data
 from torch_geometric.nn import GCNConv
 from tqdm.auto import tqdm
 
+from ._steps import seeded
+from .curve_tables import summarize
+
 SHARES = 0.5, 0.2  # of the samples: fitted, and held out to stop at the right epoch; the rest judges
 
 
@@ -144,10 +147,8 @@ def summarize_failures(table: pd.DataFrame) -> pd.DataFrame:
         >>> summarize_failures(one).round(3).to_dict("records")
         [{'layer': 'fc', 'depth': 1, 'gcn': 0.8, 'gcn_std': 0.141}]
     """
-    wide = table.groupby(["layer", "depth", "method"], sort=False).auroc.agg(["mean", "std"]).unstack()
-    methods = list(table.method.unique())
-    found = wide["mean"][methods].join(wide["std"][methods].add_suffix("_std"))
-    return found.reset_index().sort_values("depth", ignore_index=True).rename_axis(columns=None)
+    names = {"split": "repeat", "method": "metric", "auroc": "value"}
+    return summarize(table.rename(columns=names)).drop(columns="num_repeats")
 
 
 def sample_features(x: Tensor, probabilities: Tensor, width: int, seed: int = 0) -> Tensor:
@@ -181,8 +182,7 @@ def _fit(data: Data, wrong: Tensor, parts: list[Tensor], hidden: int, epochs: in
     from sklearn.metrics import roc_auc_score
 
     fitted, chooses, _ = parts
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed, torch.device("cpu")):
         model = TwoLayers(data.x.shape[1], hidden, edges=edges)
         optimizer = torch.optim.Adam(model.parameters(), lr=0.01, weight_decay=5e-4)
         rarity = (1 - wrong[fitted]).sum() / wrong[fitted].sum()

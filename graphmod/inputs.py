@@ -3,9 +3,11 @@
 Each stands for samples as a tensor `[N, ...]` does: it has a length, rows `x[rows]`, and a device.
 """
 
+import hashlib
 import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -159,20 +161,14 @@ def forward(model: nn.Module, x: Any) -> Any:
         >>> forward(nn.Linear(2, 3).bfloat16(), Named({"image": torch.rand(4, 2)})).shape
         torch.Size([4, 3])
     """
-    like = next((one for one in model.parameters() if one.is_floating_point()), None)
-
-    def moved(tensor: Tensor) -> Tensor:
-        if like is None:
-            return tensor
-        return tensor.to(like.device, like.dtype if tensor.is_floating_point() else None)
-
     if isinstance(x, Tensor):
-        return model(moved(x))
+        return model(moved(x, model))
     graph: Any = None
     if isinstance(x, Named):
-        parts = {name: moved(tensor) for name, tensor in x.tensors.items()}
+        parts = {name: moved(tensor, model) for name, tensor in x.tensors.items()}
     else:
-        graph = (x.data if isinstance(x, Nodes) else Batch.from_data_list(list(x.graphs))).clone().apply(moved)
+        graph = x.data if isinstance(x, Nodes) else Batch.from_data_list(list(x.graphs))
+        graph = graph.clone().apply(partial(moved, model=model))
         parts = {name: graph[name] for name in graph.keys() if name != "y"}  # noqa: SIM118 - it is no dict
     parameters = inspect.signature(model.forward).parameters.values()
     named = {one.name: one for one in parameters if one.kind in (one.POSITIONAL_OR_KEYWORD, one.KEYWORD_ONLY)}
@@ -188,6 +184,12 @@ def forward(model: nn.Module, x: Any) -> Any:
     raise TypeError(f"the network's forward needs {', '.join(unmet)}, and the samples have {', '.join(parts)}")
 
 
+def moved(x: Tensor, model: nn.Module) -> Tensor:
+    """Returns a tensor on the device and, if it is floating, with the type of a network's first floating parameter."""
+    like = next((one for one in model.parameters() if one.is_floating_point()), None)
+    return x if like is None else x.to(like.device, like.dtype if x.is_floating_point() else None)
+
+
 def one_row_each(x: Any, output: Tensor) -> Tensor:
     """Turns what a layer gives into a row for each sample: picks the nodes, or averages each graph's."""
     if isinstance(x, Nodes) and len(output) == x.data.num_nodes:
@@ -196,7 +198,9 @@ def one_row_each(x: Any, output: Tensor) -> Tensor:
         sizes = torch.tensor([graph.num_nodes for graph in x.graphs])
         if len(output) == int(sizes.sum()) and len(output) != len(x):
             owner = torch.arange(len(x)).repeat_interleave(sizes).to(output.device)
-            return scatter(output, owner, reduce="mean", dim_size=len(x))
+            wide = output.to(torch.promote_types(output.dtype, torch.float32))  # sums of halves may overflow
+            mean = scatter(wide, owner, reduce="mean", dim_size=len(x))
+            return mean.to(output.dtype) if output.is_floating_point() else mean
     return output
 
 
@@ -209,5 +213,10 @@ def num_copies(x: Any) -> int:
     """
     if isinstance(x, Nodes | Graphs):
         return 0
-    parts = [x] if isinstance(x, Tensor) else [tensor.double() for tensor in x.tensors.values()]
-    return len(x) - len(torch.cat([part.reshape(len(x), -1) for part in parts], 1).unique(dim=0))
+    parts = [x] if isinstance(x, Tensor) else list(x.tensors.values())
+    seen: set[bytes] = set()
+    for start in range(0, len(x), 256):  # a digest a sample, so that none is copied for good
+        few = [part[start : start + 256].reshape(-1, part[0].numel()) + 0 for part in parts]  # −0 is 0
+        for row in torch.cat([part.cpu().view(torch.uint8) for part in few], 1).numpy():
+            seen.add(hashlib.blake2b(row, digest_size=16).digest())
+    return len(x) - len(seen)

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch_geometric.data import Data
 
@@ -44,7 +45,7 @@ class LayerModularity(Metric):
 
     is_differentiable = False
     higher_is_better = True
-    full_state_update = False
+    full_state_update = True  # a call looks at what is kept already
     target: list[Tensor]
 
     def __init__(
@@ -90,10 +91,13 @@ class LayerModularity(Metric):
             self.target.append(target[:left].detach().clone())
 
     def compute(self) -> Tensor | dict[str, Tensor]:
-        """Returns Q in [−1, 1], float64 `[]`; by layer where layers were named."""
+        """Returns Q in [−1, 1], float64 `[]`, NaN of at most k samples; by layer where layers were named."""
         labels = dim_zero_cat(self.target)
+        few = len(labels) <= self.k  # as the last batch of an epoch may be, of which a call returns Q by itself
         found = [
-            modularity(self.graph(dim_zero_cat(getattr(self, f"rows{i}")), self.k, y=labels))
+            labels.new_full((), torch.nan, dtype=torch.float64)
+            if few
+            else modularity(self.graph(dim_zero_cat(getattr(self, f"rows{i}")), self.k, y=labels))
             for i in range(len(self.layers or [""]))
         ]
         return found[0] if self.layers is None else dict(zip(self.layers, found, strict=True))

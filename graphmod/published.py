@@ -6,11 +6,11 @@ from importlib import resources
 import pandas as pd
 
 
-def published_curve(model: str, dataset: str = "CIFAR-10", condition: str = "clean") -> pd.DataFrame:
+def published_curve(network: str, dataset: str = "CIFAR-10", condition: str = "clean") -> pd.DataFrame:
     """Returns a curve of Lu et al. 2022, read off the vector figures of their poster to three digits.
 
     Args:
-        model: `"ResNet18"`, `34`, `50`, `101`, `152`, `"VGG11"`, `13`, `16`, `19`.
+        network: `"ResNet18"`, `34`, `50`, `101`, `152`, `"VGG11"`, `13`, `16`, `19`.
         dataset: `"CIFAR-10"`, `"CIFAR-100"` or `"ImageNet-50"`.
         condition: `"clean"`, or the name of an attack (ResNet18 and VGG16 on CIFAR-10).
 
@@ -24,14 +24,12 @@ def published_curve(model: str, dataset: str = "CIFAR-10", condition: str = "cle
         >>> published_curve("ResNet18").modularity.max()
         np.float64(0.836)
     """
-    table = published_curves()
-    rows = table[(table.dataset == dataset) & (table.condition == condition)]
-    if model not in set(rows.network):
-        there = sorted(set(table[table.condition == condition].network)) or sorted(set(table.condition))
-        raise ValueError(
-            f"no curve was published for {model!r}, {dataset!r}, {condition!r}; there are {', '.join(there)}"
-        )
-    return rows.loc[rows.network == model, ["depth", "modularity"]].reset_index(drop=True)
+    rows = published_curves()
+    for column, wanted in {"condition": condition, "dataset": dataset, "network": network}.items():
+        if wanted not in (there := sorted(set(rows[column]))):
+            raise ValueError(f"no curve was published for the {column} {wanted!r}; there are {', '.join(there)}")
+        rows = rows[rows[column] == wanted]
+    return rows[["depth", "modularity"]].reset_index(drop=True)
 
 
 def published_curves() -> pd.DataFrame:

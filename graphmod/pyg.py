@@ -95,7 +95,7 @@ class ModularityGraph(BaseTransform):
         if data.x is None:
             raise ValueError("the graph is made of the features x, and the Data has none; set its x")
         found = self.graph(data.x.flatten(1), self.k, **self.options)
-        for name in {*data.edge_attrs(), "compat"} & set(data.keys()):
+        for name in {*data.edge_attrs(), "adj_t", "compat"} & set(data.keys()):
             del data[name]
         for name in (*EDGES, "compat"):
             if name in found:

@@ -294,7 +294,7 @@ def bootstrap(
         drawn = torch.randint(num_nodes, (len(part), num_nodes), generator=generator).to(labels.device)
         times = torch.zeros(len(part), num_nodes, dtype=torch.float64, device=labels.device)
         times.scatter_add_(1, drawn, torch.ones_like(times))
-        kept = weight * times[:, first] * times[:, second]
+        kept = weight * times[:, first] * times[:, second].where(first != second, 1)  # each copy has its own loop
         classes = torch.zeros(len(part), num_classes, dtype=torch.float64, device=labels.device)
         for ends in (first, second):
             classes.scatter_add_(1, labels[ends].expand(len(part), -1), kept / 2)

@@ -15,8 +15,7 @@ import torch
 from torch import nn
 
 from ._files import atomic_file
-from ._layers import layer_names
-from .activations import layer_sizes
+from .activations import layer_calls, layer_sizes
 from .curves import Metric, dynamic_graph, measure
 from .graphs._topk import check_k
 from .metrics.modularity import modularity_terms
@@ -86,7 +85,7 @@ class ModularityTracker:
     ) -> None:
         if every < 1:
             raise ValueError(f"every must be at least 1; got {every}")
-        layer_names(model, layers)  # a wrong name is said before the samples are read
+        layer_calls(model, layers)  # a wrong name is said before the samples are read
         with _generators_kept(model):  # a DataLoader draws a number whenever it is read
             self._samples, self._labels = collect_inputs(samples, labels)
             self._layers = list(layer_sizes(model, self._samples, layers, pool=options.get("pool", "flatten")))

@@ -118,3 +118,10 @@ def test_sweep_draws_a_line_for_each_value() -> None:
         plot_sweep(table, "metric")
     plt.close("all")
     assert np.isfinite(ax.get_ylim()).all()
+
+
+def test_a_setting_that_the_table_does_not_have(network) -> None:
+    model, x, labels = network
+    table = ablation(model, x, labels, "0", k=(3,), num_samples=(40,), draws=1, metrics=["cosine"])
+    with pytest.raises(ValueError, match="there is no setting named 'weights'; the nearest are 'weight'"):
+        rank_stability(table, weights="binary")

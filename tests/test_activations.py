@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from graphmod import layer_activations, layer_names
+from graphmod import dynamic_graph, knn_graph, layer_activations, layer_names
 from graphmod.activations import each_layer, layer_sizes, num_bytes
 from graphmod.models import build
 
@@ -344,3 +344,45 @@ def test_layers_that_a_model_states_are_found_inside_a_wrapper() -> None:
 
     model = build("digits")
     assert layer_names(Wrapper(model)) == [f"inner.{name}" for name in layer_names(model)]
+
+
+class Named(nn.Module):
+    """Modules that are called as the keywords of a pattern are."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.stem = nn.Linear(4, 4)
+        self.blocks = nn.Sequential(
+            nn.Sequential(nn.Linear(4, 4), nn.ReLU()), nn.Sequential(nn.Linear(4, 4), nn.ReLU())
+        )
+        self.all = nn.Linear(4, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.all(self.blocks(self.stem(x)))
+
+
+def test_a_module_that_is_called_blocks_or_all_is_itself_where_a_pattern_selects_it() -> None:
+    model, x = Named(), torch.rand(12, 4, generator=torch.Generator().manual_seed(0))
+    assert layer_names(model, "*") == ["stem", "blocks", "all"]
+    wanted = layer_activations(model, x, "*")
+    assert torch.equal(wanted["blocks"], model.blocks(model.stem(x)).detach())
+    assert list(layer_sizes(model, x, "*")) == ["stem", "blocks", "all"]
+    for max_memory in ("2GB", 1):
+        found = dict(each_layer(model, x, "*", max_memory=max_memory))
+        assert list(found) == list(wanted)
+        assert all(torch.equal(rows, wanted[name]) for name, rows in found.items())
+        assert {type(name) for name in found} == {str}
+    graphs = dynamic_graph(model, x, torch.arange(12) % 2, "*")
+    assert {type(name) for name in graphs} == {str}
+    for name, graph in graphs.items():
+        assert torch.equal(graph.edge_index, knn_graph(wanted[name]).edge_index)
+    assert "blocks.0.1" in layer_names(model, "all")
+    assert layer_names(model, "blocks:Sequential") == ["blocks"]
+
+
+def test_a_call_of_a_layer_is_selected_again_by_its_name() -> None:
+    model = Odd()
+    sizes = layer_sizes(model, torch.rand(6, 4), ["twice", "first"])
+    assert list(sizes) == ["first", "twice@1", "twice@2"]
+    assert list(layer_sizes(model, torch.rand(6, 4), list(sizes)[1:])) == ["twice@1", "twice@2"]

@@ -93,6 +93,27 @@ def test_strength_is_counted() -> None:
     assert table.loc["clean", ["l0", "l2", "linf"]].tolist() == [0, 0, 0]
     changes = (moved - x)[:4].flatten(1)
     assert table.l0["moved"] == 12
-    assert table.l2["moved"] == pytest.approx(float(changes.norm(dim=1).sort().values[1]), abs=1e-6)
+    assert table.l2["moved"] == pytest.approx(float(changes.norm(dim=1).quantile(0.5)), abs=1e-6)
     expected = predictions(model, moved).softmax(1).amax(1).mean()
     assert table.confidence["moved"] == pytest.approx(float(expected))
+
+
+def test_a_setting_that_no_attack_has() -> None:
+    model, x, y = planted(30)
+    with pytest.raises(ValueError, match="there is no setting named 'epss'; the nearest are 'eps'"):
+        attacks_and_controls(model, x, y, ["fgsm"], {"epss": 0.1})
+    found = attacks_and_controls(model, x, y, ["fgsm"], {"eps": 0.1, "population": 9})  # which one_pixel has
+    assert "fgsm" in found
+
+
+def test_the_median_of_two_changes_lies_between_them() -> None:
+    x, y = torch.zeros(2, 1, 2, 2), torch.tensor([0, 1])
+    found = x.clone()
+    found[0, 0, 0, 0], found[1] = 0.25, 0.5
+    row = attack_strength(nn.Flatten(), x, y, {"some": found}).iloc[0]
+    assert (row.l0, row.linf) == (2.5, 0.375)
+
+
+def test_predictions_of_a_network_in_bfloat16() -> None:
+    model, x, y = planted(12)
+    assert torch.equal(predictions(model.bfloat16(), x).argmax(1), y)

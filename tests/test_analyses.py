@@ -257,7 +257,7 @@ def test_train_writes_weights_that_build_reads(tmp_path: Path) -> None:
         ({"num_samples": 1001}, "5 x 1001 samples|1 x 5005 samples were asked for, there are 1000"),
         ({"graph": "knm"}, "there is no graphmod.graphs member named 'knm'"),
         ({"layers": ("layer9.*",)}, "there is no layer named 'layer9"),
-        ({"published": ("ResNet1",)}, "no curve was published for 'ResNet1'"),
+        ({"published": ("ResNet1",)}, "no curve was published for the network 'ResNet1'"),
         ({"model": "resnet20"}, "no weights come with resnet20"),
     ],
 )

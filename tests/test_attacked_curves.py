@@ -46,8 +46,18 @@ def test_the_first_layer_outside_the_band() -> None:
 
 def test_a_sweep_starts_with_the_images_as_they_are_and_fools_ever_more() -> None:
     model, x, y = planted()
-    table = strength_sweep(model, x, y, "fgsm", [0.1, 0.3, 0.5], layers=["1"], seed=0, compat=None)
+    table = strength_sweep(model, x, y, "fgsm", [0.1, 0.3, 0.5], layers=["1"], compat=None)
     assert table.eps.tolist() == [0, 0.1, 0.3, 0.5]
     assert table.success.is_monotonic_increasing
     assert table.success.tolist()[::3] == [0, 1]
     assert table.modularity[0] == pytest.approx(modularity_curve(model, x, y, layers=["1"]).modularity.item())
+
+
+def test_a_sweep_hands_on_every_setting_and_keeps_every_strength_apart() -> None:
+    model, x, y = planted()
+    table = strength_sweep(model, x, y, "fgsm", [1e-5, 4e-5, 8 / 255], layers=["1"])
+    assert table.eps.tolist() == [0, 1e-5, 4e-5, 8 / 255]
+    clipped = strength_sweep(model, x, y, "fgsm", [8 / 255], layers=["1"], compat="lu2022")
+    assert clipped.modularity.iloc[-1] != table.modularity.iloc[-1]
+    with pytest.raises(TypeError, match="epss"):
+        strength_sweep(model, x, y, "fgsm", [0.1], layers=["1"], epss=3)

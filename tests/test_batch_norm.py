@@ -85,3 +85,8 @@ def test_reestimated_batch_norm_repairs_a_network() -> None:
     broken = accuracy(model, data.images, data.labels)
     repaired = accuracy(reestimate_batch_norm(model, load("digits", split="train").images), data.images, data.labels)
     assert broken < 0.5 < 0.9 < repaired
+
+
+def test_a_network_in_bfloat16() -> None:
+    found = reestimate_batch_norm(nn.Sequential(nn.BatchNorm1d(1)).bfloat16(), torch.tensor([[1.0], [3.0]]))
+    assert found[0].running_mean.item() == 2

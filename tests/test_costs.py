@@ -83,3 +83,7 @@ def test_latency_is_that_of_the_pass() -> None:
     assert 0.002 <= found["short"] < 0.02 <= found["long"]
     with pytest.raises(ValueError, match="repeats must be at least 1; got 0"):
         latency({}, torch.rand(1, 2), repeats=0)
+
+
+def test_latency_of_a_network_in_bfloat16() -> None:
+    assert latency({"half": nn.Linear(2, 2).bfloat16()}, torch.rand(3, 2), repeats=1)["half"] > 0

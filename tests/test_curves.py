@@ -211,6 +211,10 @@ def test_graphs_of_other_samples_do_not_mix() -> None:
         DynamicGraph({"a": a, "b": b})
     with pytest.raises(ValueError, match="the graph of layer 'a' has no labels y; build it with y"):
         DynamicGraph({"a": knn_graph(torch.eye(4))})
+    b = a.clone()
+    b.num_nodes = len(a.y) + 1
+    with pytest.raises(ValueError, match="graph of layer 'b' must have the same labels y"):
+        DynamicGraph({"a": a, "b": b})
     with pytest.raises(ValueError, match="a dynamic graph needs at least one layer; got none"):
         DynamicGraph({})
     with pytest.raises(TypeError, match="graphs must be a mapping from layers to graphs; got list"):

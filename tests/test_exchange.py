@@ -81,3 +81,23 @@ def test_what_is_no_simple_graph() -> None:
     half.edges[0, 1]["weight"] = 0.5
     with pytest.raises(ValueError, match="1 of 2 nodes or edges have no attribute 'weight'; give all one"):
         from_networkx(half)
+
+
+@pytest.mark.parametrize("road", ROADS)
+def test_edges_in_any_order_and_without_weights(road: str) -> None:
+    there, back = ROADS[road]
+    one = graph()
+    assert same(back(there(one.clone().sort(sort_by_row=False))), one)
+    bare = one.clone()
+    del bare["edge_weight"]
+    found = back(there(bare))
+    assert torch.equal(found.edge_chosen, one.edge_chosen)
+    assert found.edge_weight.unique().tolist() == [1]
+
+
+@pytest.mark.parametrize(("label", "kind"), [(0.7, "float"), ("cat", "str")])
+def test_labels_that_are_no_integers(label: object, kind: str) -> None:
+    peer = networkx.path_graph(3)
+    networkx.set_node_attributes(peer, {0: 0, 1: label, 2: 1}, "y")
+    with pytest.raises(TypeError, match=f"labels must be integers; got {kind}"):
+        from_networkx(peer)

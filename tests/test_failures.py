@@ -8,7 +8,7 @@ from torch import Tensor
 from torch_geometric.data import Data
 
 from graphmod import DynamicGraph, knn_graph
-from graphmod.failures import TwoLayers, failure_prediction, sample_features, summarize_failures
+from graphmod.failures import TwoLayers, _fit, _vote, failure_prediction, sample_features, summarize_failures
 from graphmod.pyg import DynamicGraphDataset
 
 
@@ -59,7 +59,6 @@ def test_the_table_repeats_with_its_seed() -> None:
 
 
 def test_the_vote_by_hand() -> None:
-    from graphmod.failures import _vote
 
     x = torch.tensor([[1.0, 0.0], [0.9, 0.1], [0.0, 1.0], [0.1, 0.9]])
     wrong, fitted = torch.tensor([1, 0, 0, 0]), torch.tensor([0, 2, 3])
@@ -94,3 +93,15 @@ def test_what_cannot_be_learned() -> None:
     bare = DynamicGraphDataset(DynamicGraph({"fc": knn_graph(layers[0].x, y=layers[0].y)}))
     with pytest.raises(ValueError, match="layer 'fc' has no features x; build the graphs with keep_x=True"):
         failure_prediction(bare, probabilities)
+
+
+def test_the_generators_of_gpus_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    def everywhere(seed: int) -> None:
+        raise AssertionError(f"all generators of all devices are seeded with {seed}")
+
+    monkeypatch.setattr(torch, "manual_seed", everywhere)
+    x, wrong = torch.rand(40, 4), torch.arange(40) % 2
+    graph = knn_graph(x, 3, keep_x=True)
+    before = torch.get_rng_state()
+    _fit(graph, wrong, list(torch.arange(40).split([20, 10, 10])), 4, 1, 777, edges=True)
+    assert torch.equal(torch.get_rng_state(), before)

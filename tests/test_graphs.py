@@ -399,3 +399,9 @@ def test_euclidean_copies_weigh_one_and_nothing_is_nan() -> None:
     assert graph.edge_weight.isfinite().all()
     copies = (graph.edge_index < 3).all(dim=0)
     assert (graph.edge_weight[copies] == 1).all()
+
+
+@pytest.mark.parametrize("name", members("graphmod.graphs"))
+def test_k_may_be_a_number_of_numpy(name: str) -> None:
+    make, x = find_graph(name), torch.rand(9, 4)
+    assert torch.equal(make(x, np.int64(3)).edge_index, make(x, 3).edge_index)

@@ -448,3 +448,29 @@ def test_the_page_says_which_layers(home: str, name: str, count: str, first: str
         )
     layers = layer_names(model)
     assert (len(layers), layers[0], layers[-1]) == (int(count), first, last)
+
+
+def test_a_mean_over_many_nodes_in_halves() -> None:
+    graphs = [Data(x=torch.full((1000, 2), 100.0), edge_index=torch.empty(2, 0, dtype=torch.int64)) for _ in range(2)]
+
+    class Nothing(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.same = nn.Linear(2, 2).half()
+            nn.init.eye_(self.same.weight)
+            nn.init.zeros_(self.same.bias)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.same(x)
+
+    rows = layer_activations(Nothing(), Graphs(graphs), "same")["same"]
+    assert rows.dtype == torch.float16
+    assert rows.tolist() == [[100.0, 100.0]] * 2
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64, torch.uint8, torch.int64])
+def test_copies_are_counted_whatever_the_type(dtype: torch.dtype) -> None:
+    x = torch.arange(600).remainder(250).view(-1, 1).repeat(1, 3).to(dtype)
+    assert num_copies(x) == 600 - len(x.unique(dim=0))
+    assert num_copies(torch.tensor([[0.0], [-0.0]])) == 1
+    assert num_copies(Named({"a": x, "b": torch.arange(600)})) == 0

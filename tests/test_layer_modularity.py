@@ -158,3 +158,17 @@ def test_within_lightning(tmp_path: Path) -> None:
         trainer.fit(model, loader, loader)
     expected = modularity(knn_graph(layer_activations(model.net, x, "3")["3"], y=y))
     assert float(trainer.callback_metrics["q/3"]) == pytest.approx(float(expected), abs=1e-6)
+
+
+def test_calls_keep_no_more_than_updates_and_a_small_batch_has_no_q() -> None:
+    x, y = samples()
+    called, updated = LayerModularity(k=2, max_samples=25), LayerModularity(k=2, max_samples=25)
+    for rows in torch.arange(60).split(17):
+        assert torch.equal(called(x[rows], y[rows]), modularity(knn_graph(x[rows].flatten(1), 2, y=y[rows])))
+        updated.update(x[rows], y[rows])
+    assert torch.equal(called.compute(), updated.compute())
+    assert torch.equal(called.compute(), modularity(knn_graph(x[:25].flatten(1), 2, y=y[:25])))
+    metric = LayerModularity(["fc"], k=3)
+    metric.update({"fc": x}, y)
+    assert metric({"fc": x[:3]}, y[:3])["fc"].isnan()
+    assert metric.compute()["fc"].isfinite()

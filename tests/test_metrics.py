@@ -15,6 +15,7 @@ from graphmod import knn_graph
 from graphmod._family import member, members
 from graphmod.graphs._topk import nearest_neighbors
 from graphmod.graphs.mutual_knn import mutual_knn_graph
+from graphmod.metrics._neighbors import vote
 from graphmod.metrics.class_distance_variance import class_distance_variance
 from graphmod.metrics.homophily import homophily
 from graphmod.metrics.knn_accuracy import knn_accuracy
@@ -136,8 +137,6 @@ def test_knn_accuracy_is_scikit_learns(k: int) -> None:
         guesses.append(int(classifier.predict(x[i : i + 1].numpy())[0]))
     counts = torch.nn.functional.one_hot(labels[index]).sum(dim=1)
     clear = (counts == counts.max(dim=1, keepdim=True).values).sum(dim=1) == 1  # ties go by weight here, by name there
-    from graphmod.metrics._neighbors import vote
-
     ours = vote(knn_graph(x, k), labels)
     assert torch.equal(ours[clear], torch.tensor(guesses)[clear])
     assert clear.double().mean() > 0.5
@@ -145,8 +144,6 @@ def test_knn_accuracy_is_scikit_learns(k: int) -> None:
 
 
 def test_knn_accuracy_ties_go_by_weight_and_then_by_name() -> None:
-    from graphmod.metrics._neighbors import vote
-
     edges, weight = torch.tensor([[0, 0, 0], [1, 2, 3]]), torch.tensor([0.5, 0.9, 0.2])
     graph = Data(edge_index=edges, edge_weight=weight, num_nodes=5)
     assert vote(graph, torch.tensor([0, 1, 2, 2, 9])).tolist() == [2, 0, 0, 0, -1]
@@ -289,3 +286,11 @@ def test_participation_ratio_by_eigenvalues(d: int) -> None:
 def test_participation_ratio_of_one_point_is_nan() -> None:
     graph = Data(x=torch.full((7, 3), 0.1), edge_index=torch.empty(2, 0, dtype=torch.int64))
     assert participation_ratio(graph).isnan()
+
+
+def test_the_lightest_edges_decide_a_vote_too() -> None:
+    edges = torch.tensor([[0, 0, 1, 2, 3, 4, 3], [1, 2, 0, 0, 4, 3, 4]])
+    weight = torch.tensor([4e-25, 1.2e-24, 4e-25, 1.2e-24, 5.0, 5.0, 5.0], dtype=torch.float64)
+    graph = Data(edge_index=edges[:, :6], edge_weight=weight[:6], num_nodes=5)
+    for names in ([0, 0, 1, 1, 1], [1, 1, 0, 0, 0]):
+        assert vote(graph, torch.tensor(names))[0] == names[2]

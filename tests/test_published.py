@@ -8,9 +8,7 @@ from graphmod.published import published_attacks, published_curve
 def test_published_curves() -> None:
     assert len(published_curve("ResNet152")) == 51
     assert published_curve("ResNet18", condition="PGD").modularity.iloc[-1] == 0.078
-    with pytest.raises(
-        ValueError, match="no curve was published for 'ResNet20', 'CIFAR-10', 'clean'; there are ResNet101"
-    ):
+    with pytest.raises(ValueError, match="no curve was published for the network 'ResNet20'; there are ResNet101"):
         published_curve("ResNet20")
 
 
@@ -20,3 +18,10 @@ def test_published_curves_by_the_names_of_the_attacks() -> None:
     assert list(found) == ["clean", *names]
     assert found["pgd"].modularity.iloc[-1] == pytest.approx(0.08, abs=0.02)
     assert found["one_pixel"].modularity.iloc[-1] == pytest.approx(0.53, abs=0.02)
+
+
+def test_what_does_not_fit_is_named() -> None:
+    with pytest.raises(ValueError, match="for the dataset 'CIFAR10'; there are CIFAR-10, CIFAR-100, ImageNet-50"):
+        published_curve("ResNet18", "CIFAR10")
+    with pytest.raises(ValueError, match="for the network 'ResNet34'; there are ResNet18, VGG16"):
+        published_curve("ResNet34", condition="PGD")

@@ -49,11 +49,12 @@ def test_the_published_rule_stays_with_its_graphs(graphs: DynamicGraph) -> None:
 def test_nothing_of_the_old_edges_stays(graphs: DynamicGraph) -> None:
     data = Data(x=torch.rand(12, 3), y=torch.arange(12) % 2)
     data = ModularityGraph(2, compat="lu2022")(data)
-    data.edge_attr = torch.rand(data.num_edges, 4)
+    data.edge_attr, data.adj_t = torch.rand(data.num_edges, 4), data.edge_index  # as ToSparseTensor leaves it
     new = ModularityGraph(5)(copy(data))
     assert torch.equal(label_overlap(new), label_overlap(knn_graph(data.x, 5, y=data.y)))
     assert "edge_attr" not in new
     assert "compat" not in new
+    assert "adj_t" not in new
 
 
 def test_a_saved_study_opens(graphs: DynamicGraph, tmp_path: Path) -> None:

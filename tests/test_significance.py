@@ -2,6 +2,7 @@
 
 from itertools import permutations
 
+import networkx
 import numpy as np
 import pytest
 import torch
@@ -247,3 +248,25 @@ def test_at_least_one() -> None:
         permutation_test(graph, num_permutations=0)
     with pytest.raises(ValueError, match="there must be at least 1 resample; got 0"):
         bootstrap(graph, num_resamples=0)
+
+
+def test_bootstrap_gives_each_copy_its_own_loop() -> None:
+    edges = torch.tensor([[0, 1, 1, 2, 2, 0, 3, 1, 3], [1, 0, 2, 1, 0, 2, 3, 3, 1]])
+    graph = Data(edge_index=edges, num_nodes=4, edge_weight=torch.ones(9))
+    labels = torch.tensor([0, 0, 1, 1])
+    found = bootstrap(graph, labels, num_resamples=50, seed=3)
+    drawn = torch.randint(4, (50, 4), generator=torch.Generator().manual_seed(3))
+    for q, nodes in zip(found.tolist(), drawn, strict=True):
+        peer = networkx.Graph()
+        peer.add_nodes_from(range(4))
+        for i in range(4):
+            for j in range(i, 4):
+                a, b = int(nodes[i]), int(nodes[j])
+                joined = bool(((edges[0] == a) & (edges[1] == b)).any())
+                if joined and (i == j or a != b):  # copies of one sample are not joined; each has the sample's loop
+                    peer.add_edge(i, j, weight=1 if i != j else 0.5)  # a loop stands once in edge_index
+        if peer.number_of_edges():
+            sides = [{i for i in range(4) if labels[nodes[i]] == c} for c in (0, 1)]
+            assert q == pytest.approx(networkx.community.modularity(peer, sides), abs=1e-12)
+        else:
+            assert np.isnan(q)

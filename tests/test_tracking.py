@@ -422,3 +422,14 @@ def test_a_study_that_was_stopped_goes_on(tmp_path: Path, monkeypatch: pytest.Mo
     checkpoint.unlink()
     with pytest.raises(ValueError, match="are not of one run with .*; choose another checkpoint"):
         main(**options, checkpoint=checkpoint, out=tmp_path / "other")
+
+
+def test_one_call_of_a_layer_and_a_module_called_blocks(hard) -> None:
+    x, y = hard
+    relu = nn.ReLU()
+    model = nn.Sequential(nn.Linear(52, 8), relu, nn.Linear(8, 8), relu)
+    assert ModularityTracker(model, x, y, ["1@2"]).step(0).layer.unique().tolist() == ["1@2"]
+    model = nn.Sequential()
+    model.add_module("stem", nn.Linear(52, 8))
+    model.add_module("blocks", nn.Sequential(*(nn.Sequential(nn.Linear(8, 8), nn.ReLU()) for _ in range(2))))
+    assert ModularityTracker(model, x, y, "*").step(0).layer.unique().tolist() == ["stem", "blocks"]

@@ -49,7 +49,7 @@ class DynamicGraph(Mapping[str, Data]):
                 raise ValueError(f"the graph of layer {layer!r} has no labels y; build it with y")
             y = graph.y
             whole = isinstance(y, Tensor) and y.dim() == 1 and not y.is_floating_point() and not y.is_complex()
-            if not whole or not torch.equal(y, first.y):
+            if not whole or len(y) != graph.num_nodes or not torch.equal(y, first.y):
                 raise ValueError(
                     f"the graph of layer {layer!r} must have the same labels y as the first layer's, integers [N]"
                 )

@@ -9,6 +9,7 @@ only these are taken in float64. `make bench` compares it with its peers; on 2 t
 import warnings
 from collections.abc import Callable
 from functools import partial
+from numbers import Integral
 from typing import Literal, get_args
 
 import torch
@@ -175,7 +176,7 @@ def _largest(values: Tensor, k: int) -> tuple[Tensor, Tensor]:
 
 def check_k(k: int, num_samples: int) -> None:
     """Raises TypeError or ValueError unless k is a number of neighbours that so many samples can have."""
-    if not isinstance(k, int) or isinstance(k, bool):
+    if not isinstance(k, Integral) or isinstance(k, bool):
         raise TypeError(f"k must be an integer; got {k!r}")
     if not 1 <= k < num_samples:
         raise ValueError(

@@ -34,11 +34,12 @@ def vote(graph: Data, labels: Tensor) -> Tensor:
     num_nodes, num_classes = len(labels), len(classes)
     (source, target), weight = chosen_edges(graph)
     pairs, number = (source * num_classes + labels[target]).unique(return_inverse=True)
-    votes, weight = number.bincount().double(), scatter(weight, number, dim_size=len(pairs))
     node, label = pairs // num_classes, pairs % num_classes
-    score = votes + weight / (2 * weight.abs().sum()).clamp(min=1e-300)  # weights decide between equal votes only
-    best = scatter(score, node, dim_size=num_nodes, reduce="max")
-    label = torch.where(score == best[node], label, num_classes)
+    best = torch.ones(len(pairs), dtype=torch.bool, device=labels.device)
+    for score in (number.bincount().double(), scatter(weight.double(), number, dim_size=len(pairs))):
+        score = torch.where(best, score, -torch.inf)
+        best &= score == scatter(score, node, dim_size=num_nodes, reduce="max")[node]
+    label = torch.where(best, label, num_classes)
     winner = torch.full((num_nodes,), num_classes, device=labels.device)
     winner = winner.scatter_reduce(0, node, label, "amin")
     return torch.cat([classes, classes.new_tensor([-1])])[winner]
