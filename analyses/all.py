@@ -56,7 +56,7 @@ def main(
         dataset: digits, folder:PATH, torchvision:NAME or npz:PATH.
         split: Part of the data set.
         layers: Names, globs, blocks or all.
-        k: Neighbours of each sample.
+        k: Neighbours of each sample; the ablation compares several.
         num_samples: Samples of one graph.
         repeats: Disjoint draws of so many samples.
         order: How they are drawn; the published protocol is file.
@@ -76,7 +76,10 @@ def main(
             for key in [
                 key for key in shared if isinstance(own[key].default, tuple) and own[key].default != ("blocks",)
             ]:
-                del shared[key]  # several values, or layers of its own
+                if key == "num_samples":
+                    shared[key] = (num_samples,)
+                else:
+                    del shared[key]  # several k, or layers of its own
             start, text = time.perf_counter(), inspect.cleandoc(study.__doc__ or "").split("\n\n    python -m")[0]
             try:
                 with contextlib.redirect_stdout(io.StringIO()):

@@ -38,7 +38,7 @@ def main(
     other_weights: str | None = None,
     dataset: str = "digits",
     split: str = "test",
-    layers: tuple[str, ...] = ("blocks", "layer*.*.conv*"),
+    layers: tuple[str, ...] = ("blocks", "**:Conv2d"),
     k: int = 3,
     num_samples: int = 500,
     order: Literal["stratified", "file"] = "stratified",

@@ -18,6 +18,8 @@ from .inputs import forward
 WEIGHTED = (_ConvNd, nn.Linear)
 FOLLOWERS = (_BatchNorm, nn.GroupNorm, nn.LayerNorm, nn.Dropout, nn.Dropout2d, nn.Identity)
 """What a convolution of a plain chain takes with it, beside the activations of `torch.nn`."""
+OTHERS = (nn.Embedding, nn.EmbeddingBag, nn.LayerNorm, nn.RNNBase)
+"""What has matrices and is no step of a chain."""
 
 
 class Skip(nn.Module):
@@ -100,8 +102,14 @@ def num_places(model: nn.Module) -> Counter[nn.Module]:
 
 
 def num_weights(module: nn.Module) -> int:
-    """The number of convolutions and linear layers in a module."""
-    return sum(part.weights if isinstance(part, Skip) else isinstance(part, WEIGHTED) for part in module.modules())
+    """The number of convolutions, linear layers and other modules with matrices in a module."""
+    return sum(part.weights if isinstance(part, Skip) else _is_weighted(part) for part in module.modules())
+
+
+def _is_weighted(module: nn.Module) -> bool:
+    """Whether a module is a convolution or linear layer, or has matrices of its own, as GPT-2's linear layers have."""
+    matrices = any(parameter.dim() == 2 for parameter in module.parameters(recurse=False))
+    return isinstance(module, WEIGHTED) or (matrices and not isinstance(module, OTHERS))
 
 
 def has_weights(module: nn.Module) -> bool:

@@ -76,12 +76,17 @@ def compare_curves(curve: pd.DataFrame, others: Mapping[str, pd.DataFrame]) -> p
         One row for each of the others: `other`, `num_layers` (its own), `spearman`, the rank correlation over the
         layers of the curve, `largest_difference` of Q in absolute value, and `at`, the layer where that is.
 
+    Raises:
+        ValueError: If the curve has one layer only.
+
     Example:
         >>> curve = pd.DataFrame({"layer": list("abc"), "depth": [1, 2, 3], "modularity": [0.1, 0.2, 0.75]})
         >>> other = pd.DataFrame({"depth": [1, 2], "modularity": [0.1, 0.7]})
         >>> compare_curves(curve, {"a shorter one": other}).round(3).to_numpy().tolist()
         [['a shorter one', 2, 1.0, 0.2, 'b']]
     """
+    if len(curve) < 2:
+        raise ValueError("a curve of one layer cannot be compared with others; select two layers or more")
     rows = []
     for name, other in others.items():
         relative = (other.depth - other.depth.min()) / (other.depth.max() - other.depth.min())

@@ -19,7 +19,7 @@ from tqdm.auto import tqdm
 
 from ._finished import Finished
 from ._names import nearest
-from .activations import each_layer, layer_sizes
+from .activations import each_layer, layer_sizes, num_bytes
 from .curve_tables import summarize as summarize
 from .distributed import agreed, all_rows, own_rows
 from .graphs._dynamic import SAVED, DynamicGraph
@@ -81,6 +81,7 @@ def dynamic_graph(
         DynamicGraph(2 layers, 20 samples, 0 … 1)
     """
     _check_options(dynamic_graph, graph, graph_options)
+    num_bytes(max_memory)  # a wrong one is said also where all graphs are there
     x, y = collect_inputs(samples, labels)
     if copies := num_copies(x):
         warnings.warn(
@@ -262,10 +263,13 @@ def modularity_curve(
 def _check_options(function: Callable[..., Any], graph: Callable[..., Data], options: Iterable[str]) -> None:
     """Raises a `TypeError` if a graph does not take some options, of which it names those that the function takes."""
     known = inspect.signature(graph).parameters
-    wrong = sorted(set(options) - set(known))
-    if wrong and not any(one.kind == one.VAR_KEYWORD for one in known.values()):
+    wrong = sorted({"x", "y", "layer"} & set(options))  # which the graph is given in any case
+    if not any(one.kind == one.VAR_KEYWORD for one in known.values()):
+        wrong += sorted(set(options) - set(known))
+    if wrong:
         all_known = {**inspect.signature(dynamic_graph).parameters, **inspect.signature(function).parameters, **known}
-        names = [name for name, one in all_known.items() if one.kind != one.VAR_KEYWORD and name not in "xy"]
+        taken = {"x", "y", "layer", *(name for name, one in all_known.items() if one.kind == one.VAR_KEYWORD)}
+        names = [name for name in all_known if name not in taken]
         raise TypeError(f"there is no option {wrong[0]!r}; {nearest(wrong[0], names)}")
 
 

@@ -1,6 +1,9 @@
 """Which samples a network gets wrong, learned from the graphs of its layers."""
 
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Sequence
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +15,8 @@ from torch_geometric.data import Data
 from torch_geometric.nn import GCNConv
 from tqdm.auto import tqdm
 
+from ._files import read_json
+from ._finished import Finished
 from ._steps import seeded
 from .curve_tables import summarize
 
@@ -95,10 +100,7 @@ def failure_prediction(
         Confidence: Hendrycks and Gimpel, "A Baseline for Detecting Misclassified and Out-of-Distribution Examples in
         Neural Networks", ICLR 2017.
     """
-    from sklearn.metrics import average_precision_score, roc_auc_score
-    from sklearn.model_selection import train_test_split
-
-    rows: list[tuple[Any, ...]] = []
+    rows: list[Sequence[Any]] = []
     for data in tqdm(layers, unit="layer", leave=False, disable=not progress or None):
         if data.x is None:
             raise ValueError(f"layer {data.layer!r} has no features x; build the graphs with keep_x=True")
@@ -108,30 +110,14 @@ def failure_prediction(
                 f"at least ten samples must be wrong and ten right; {int(wrong.sum())} of {len(wrong)} are wrong: take "
                 "more samples, or some that the network was not trained on"
             )
-        features = sample_features(data.x, probabilities, width, seed)
-        one = Data(x=features, edge_index=data.edge_index.cpu(), edge_weight=data.edge_weight.cpu())
-        for split in range(splits):
-            fitted, other = train_test_split(
-                np.arange(len(wrong)), train_size=SHARES[0], stratify=wrong, random_state=seed + split
-            )
-            chooses, judges = train_test_split(
-                other, train_size=SHARES[1] / (1 - SHARES[0]), stratify=wrong[other], random_state=seed + split
-            )
-            parts = [torch.from_numpy(part) for part in (fitted, chooses, judges)]
-            scores = {
-                "gcn": _fit(one, wrong, parts, hidden, epochs, seed + split, edges=True),
-                "mlp": _fit(one, wrong, parts, hidden, epochs, seed + split, edges=False),
-                "knn": _vote(data.x.cpu(), wrong, parts[0], k),
-                "confidence": 1 - probabilities.max(1).values.cpu(),
-            }
-            truth = wrong[judges].numpy()
-            rows += [
-                (
-                    data.layer, data.depth, split, method, float(roc_auc_score(truth, score[judges].numpy())),
-                    float(average_precision_score(truth, score[judges].numpy())), float(wrong.double().mean()),
-                )
-                for method, score in scores.items()
-            ]  # fmt: skip
+        given = (data, probabilities, wrong, splits, width, hidden, epochs, k, seed)
+        work = Finished(_judged, *given)
+        if file := work.done("scores"):
+            rows += read_json(file)
+        else:
+            judged = _judged(*given)
+            work.keep("scores", partial(Path.write_text, data=json.dumps(judged)))
+            rows += judged
     return pd.DataFrame(rows, columns=["layer", "depth", "split", "method", "auroc", "average_precision", "wrong"])
 
 
@@ -175,6 +161,49 @@ def sample_features(x: Tensor, probabilities: Tensor, width: int, seed: int = 0)
     logs = probabilities.cpu().double().clamp(min=1e-12).log().sort(1, descending=True).values
     features = torch.cat([torch.from_numpy(found).double(), logs], 1)
     return ((features - features.mean(0)) / features.std(0).clamp(min=1e-9)).float()
+
+
+def _judged(
+    data: Data,
+    probabilities: Tensor,
+    wrong: Tensor,
+    splits: int,
+    width: int,
+    hidden: int,
+    epochs: int,
+    k: int,
+    seed: int,
+) -> list[tuple[Any, ...]]:
+    """The rows of one layer in the table of `failure_prediction`."""
+    from sklearn.metrics import average_precision_score, roc_auc_score
+    from sklearn.model_selection import train_test_split
+
+    rows: list[tuple[Any, ...]] = []
+    features = sample_features(data.x, probabilities, width, seed)
+    one = Data(x=features, edge_index=data.edge_index.cpu(), edge_weight=data.edge_weight.cpu())
+    for split in range(splits):
+        fitted, other = train_test_split(
+            np.arange(len(wrong)), train_size=SHARES[0], stratify=wrong, random_state=seed + split
+        )
+        chooses, judges = train_test_split(
+            other, train_size=SHARES[1] / (1 - SHARES[0]), stratify=wrong[other], random_state=seed + split
+        )
+        parts = [torch.from_numpy(part) for part in (fitted, chooses, judges)]
+        scores = {
+            "gcn": _fit(one, wrong, parts, hidden, epochs, seed + split, edges=True),
+            "mlp": _fit(one, wrong, parts, hidden, epochs, seed + split, edges=False),
+            "knn": _vote(data.x.cpu(), wrong, parts[0], k),
+            "confidence": 1 - probabilities.max(1).values.cpu(),
+        }
+        truth = wrong[judges].numpy()
+        rows += [
+            (
+                data.layer, data.depth, split, method, float(roc_auc_score(truth, score[judges].numpy())),
+                float(average_precision_score(truth, score[judges].numpy())), float(wrong.double().mean()),
+            )
+            for method, score in scores.items()
+        ]  # fmt: skip
+    return rows
 
 
 def _fit(data: Data, wrong: Tensor, parts: list[Tensor], hidden: int, epochs: int, seed: int, *, edges: bool) -> Tensor:

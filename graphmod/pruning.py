@@ -117,7 +117,8 @@ def plan_removal(
 
     Args:
         model: The network; it stays as it is. Of a compiled or `DataParallel` one the network inside is meant.
-        samples: The samples that choose: a few hundred, none of which should judge the result. As in `dynamic_graph`.
+        samples: The samples that choose: a few hundred, none of which should judge the result. As in
+            `graphmod.samples.collect`: one tensor, also of a data set or a loader.
         labels: Integers `[N]`; those that come with the samples if None.
         num_layers: How many layers to remove. Either this or `max_macs`.
         max_macs: Removes layers until the network needs at most so many multiply-adds a sample, or, if it is at most 1,

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from torch import Tensor
-from torch_geometric.data import Data, Dataset
+from torch_geometric.data import Batch, Data, Dataset
 from torch_geometric.transforms import BaseTransform
 
 from .graphs._dynamic import EDGES, DynamicGraph
@@ -92,6 +92,8 @@ class ModularityGraph(BaseTransform):
 
     def forward(self, data: Data) -> Data:
         """Returns the `Data` with other edges, and without what belonged to those that it had; all else stays."""
+        if isinstance(data, Batch):
+            raise TypeError(f"expected one graph; got a Batch of {data.num_graphs}: take them one by one")
         if data.x is None:
             raise ValueError("the graph is made of the features x, and the Data has none; set its x")
         found = self.graph(data.x.flatten(1), self.k, **self.options)

@@ -100,7 +100,8 @@ def write_settings(folder: str | Path, settings: Mapping[str, Any], **more: Any)
         settings: The study's settings by name.
         **more: Further entries, such as `samples=[...]`.
     """
-    content = {"settings": dict(settings), **more, "environment": environment()}
+    kept = {name: value for name, value in settings.items() if name != "out"}  # the file lies there, wherever that is
+    content = {"settings": kept, **more, "environment": environment()}
     entries = [f"  {json.dumps(key)}: {_compact(value)}" for key, value in content.items()]
     with atomic_file(Path(folder) / SETTINGS) as temporary:
         temporary.write_text("{\n" + ",\n".join(entries) + "\n}\n")

@@ -207,9 +207,8 @@ def draw(
     if num_samples < 1 or repeats < 1:
         raise ValueError(f"num_samples and repeats must be at least 1; got {num_samples} and {repeats}")
     if num_samples * repeats > len(labels):
-        raise ValueError(
-            f"{repeats} x {num_samples} samples were asked for, there are {len(labels)}; lower num_samples or repeats"
-        )
+        wanted = f"{repeats} x {num_samples}" if repeats > 1 else f"{num_samples}"
+        raise ValueError(f"{wanted} samples were asked for, there are {len(labels)}; lower num_samples or repeats")
     if order == "file":
         ranks = torch.arange(len(labels))
     elif order == "stratified":

@@ -1,8 +1,9 @@
 """Removing layers from a network: which can go, why the others cannot, and the smaller network that is left."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from copy import deepcopy
+from typing import Any
 
 import pandas as pd
 from torch import Tensor, nn
@@ -33,7 +34,7 @@ def removable_layers(model: nn.Module, sample: Tensor | None = None) -> pd.DataF
         One row a layer, in the order in which the model holds them: `layer`, `removable`, and `reason`, empty if it is.
 
     Raises:
-        TypeError: If the model is not a module.
+        TypeError: If the model is not a module, or the sample no tensor.
 
     Example:
         >>> model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 2))
@@ -47,6 +48,8 @@ def judged(model: nn.Module, sample: Tensor | None, only: Iterable[str] | None =
     """The table of `removable_layers`; of the layers that fit by shape, those in `only` are left out once, or all."""
     if not isinstance(model, nn.Module):
         raise TypeError(f"model must be a torch.nn.Module; got {type(model).__name__}")
+    if sample is not None and not isinstance(sample, Tensor):
+        raise TypeError(f"sample must be a tensor; got {type(sample).__name__}")
     model = unwrapped(model)
     parts = chain_layers(model)
     places = _places(model, parts, within=sample is None)
@@ -65,7 +68,8 @@ def drop_layers(model: nn.Module, layers: pd.DataFrame | Iterable[str], sample: 
 
     The modules are gone, not switched off: the result saves, loads and exports like any other. The children of a
     `Sequential` keep their names, so that `layer1.3` is the same block before and after; those of a `ModuleList` are
-    numbered anew. To load saved weights, drop the same layers from a new network first.
+    numbered anew. To load saved weights, drop the same layers from a new network first; a network of Hugging Face comes
+    back by itself, by its config, which says how many layers there are.
 
     Args:
         model: The network; it stays as it is.
@@ -101,8 +105,28 @@ def drop_layers(model: nn.Module, layers: pd.DataFrame | Iterable[str], sample: 
 def without(model: nn.Module, layers: Iterable[str]) -> nn.Module:
     """Returns a copy without some layers, for which it was checked that they can go."""
     parts, smaller = chain_layers(model), deepcopy(model)
+    before: dict[nn.Module, list[nn.Module]] = {
+        module: list(module) for module in smaller.modules() if isinstance(module, nn.ModuleList)
+    }
     cut(smaller, [name for layer in layers for name in parts[layer]])
+    _numbered_anew(smaller, before)
     return smaller
+
+
+def _numbered_anew(model: nn.Module, before: Mapping[nn.Module, list[nn.Module]]) -> None:
+    """Lets what networks of Hugging Face say of their layers be true: how many there are, and each one's number."""
+    for holder in model.modules():
+        config: Any = getattr(holder, "config", None)
+        for child in holder.children():
+            layers = before.get(child, [])
+            if not layers or len(layers) == len(child._modules):
+                continue
+            for number, layer in enumerate(child.children()):
+                for part in layer.modules():
+                    if "layer_idx" in vars(part):
+                        vars(part)["layer_idx"] += number - layers.index(layer)
+            if getattr(config, "num_hidden_layers", None) == len(layers):
+                config.num_hidden_layers = len(child._modules)
 
 
 def names_before(model: nn.Module, layers: Iterable[str]) -> dict[str, str]:
@@ -172,6 +196,8 @@ def _places(model: nn.Module, layers: Iterable[str], *, within: bool) -> dict[st
 def _static_reason(layer: nn.Module) -> str:
     """Why a layer cannot go, by what its modules say; empty if it can."""
     weighted = [part for part in layer.modules() if isinstance(part, WEIGHTED)]
+    if not weighted:
+        return ""
     given, made = _channels(weighted[0])[0], _channels(weighted[-1])[1]
     own = layer is weighted[0]
     if given != made:

@@ -240,7 +240,7 @@ def _exact(text: str) -> float:
 
 def _number(name: str, value: Any) -> float:
     try:
-        return float(value)
+        return float(value.detach() if isinstance(value, torch.Tensor) else value)
     except (TypeError, ValueError, RuntimeError) as error:
         raise TypeError(f"{name} must be a number; got {value!r}") from error
 

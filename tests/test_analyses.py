@@ -254,7 +254,7 @@ def test_train_writes_weights_that_build_reads(tmp_path: Path) -> None:
     ("settings", "message"),
     [
         ({"k": 200}, "k must be at least 1 and smaller than the number of samples; got k=200 for 200 samples"),
-        ({"num_samples": 1001}, "5 x 1001 samples|1 x 5005 samples were asked for, there are 1000"),
+        ({"num_samples": 1001}, "5 x 1001 samples|5005 samples were asked for, there are 1000"),
         ({"graph": "knm"}, "there is no graphmod.graphs member named 'knm'"),
         ({"layers": ("layer9.*",)}, "there is no layer named 'layer9"),
         ({"published": ("ResNet1",)}, "no curve was published for the network 'ResNet1'"),

@@ -48,3 +48,9 @@ def test_rank_correlation_is_scipys() -> None:
     assert rank_correlation(curve, "ami").metric.tolist() == ["modularity", "purity", "same", "null_std"]
     with pytest.raises(ValueError, match="the table has no metric 'q'; it has modularity, ami, purity, same"):
         rank_correlation(curve, "q")
+
+
+def test_one_layer_is_no_curve_to_compare() -> None:
+    curve = pd.DataFrame({"layer": ["a"], "depth": [3], "modularity": [0.5]})
+    with pytest.raises(ValueError, match="a curve of one layer cannot be compared with others; select two layers"):
+        compare_curves(curve, {"other": pd.DataFrame({"depth": [1, 2], "modularity": [0.1, 0.2]})})

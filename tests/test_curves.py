@@ -25,6 +25,7 @@ from graphmod import (
     summarize,
 )  # fmt: skip
 from graphmod import activations as activations_module
+from graphmod._finished import finished_work
 from graphmod.datasets import load
 from graphmod.graphs.mutual_knn import mutual_knn_graph
 from graphmod.metrics import find_metric
@@ -371,3 +372,17 @@ print(len(table), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
     num_layers, kilobytes = map(int, ran.stdout.splitlines()[-1].split())
     assert num_layers == 28
     assert kilobytes < 8e6
+
+
+@pytest.mark.parametrize("name", ["x", "y", "layer"])
+def test_what_the_graph_is_given_in_any_case_is_no_option(name: str) -> None:
+    with pytest.raises(TypeError, match=f"there is no option '{name}'"):
+        dynamic_graph(torch.nn.Linear(2, 2), torch.rand(8, 2), torch.arange(8) % 2, "all", **{name: "all"})
+
+
+def test_a_size_that_is_none_is_said_although_all_graphs_are_there(tmp_path: Path) -> None:
+    model, x, y = torch.nn.Sequential(torch.nn.Linear(2, 2)), torch.rand(8, 2), torch.arange(8) % 2
+    with finished_work(tmp_path / "work"):
+        dynamic_graph(model, x, y, "all")
+        with pytest.raises(ValueError, match="max_memory must be a number of bytes"):
+            dynamic_graph(model, x, y, "all", max_memory="2XB")

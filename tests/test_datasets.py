@@ -90,7 +90,7 @@ def test_wrong_folders(folder: Path, tmp_path: Path) -> None:
         load(f"folder:{folder}/test/cat")
     with pytest.raises(ValueError, match="holds no images; it holds the folders cat, dog: is test a split?"):
         load(f"folder:{folder}", split="train")
-    with pytest.raises(ValueError, match="1 x 13 samples were asked for, there are 12"):
+    with pytest.raises(ValueError, match="13 samples were asked for, there are 12"):
         load(f"folder:{folder}", num_samples=13)
     (folder / "test/cat/4.png").write_bytes(b"\x89PNG broken")
     with pytest.raises(ValueError, match="cat/4.png is not an image that can be read"):

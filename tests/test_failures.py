@@ -1,5 +1,7 @@
 """Wrong samples are found where the graph knows them, and nowhere else."""
 
+from pathlib import Path
+
 import pandas as pd
 import pytest
 import torch
@@ -7,7 +9,8 @@ from sklearn.metrics import roc_auc_score
 from torch import Tensor
 from torch_geometric.data import Data
 
-from graphmod import DynamicGraph, knn_graph
+from graphmod import DynamicGraph, failures, knn_graph
+from graphmod._finished import finished_work
 from graphmod.failures import TwoLayers, _fit, _vote, failure_prediction, sample_features, summarize_failures
 from graphmod.pyg import DynamicGraphDataset
 
@@ -105,3 +108,19 @@ def test_the_generators_of_gpus_are_left_alone(monkeypatch: pytest.MonkeyPatch) 
     before = torch.get_rng_state()
     _fit(graph, wrong, list(torch.arange(40).split([20, 10, 10])), 4, 1, 777, edges=True)
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_layers_that_are_finished_are_not_learned_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    generator = torch.Generator().manual_seed(0)
+    graphs = [knn_graph(torch.rand(60, 4, generator=generator), 3, y=torch.arange(60) % 2, keep_x=True) for _ in "ab"]
+    for depth, graph in enumerate(graphs, start=1):
+        graph.layer, graph.depth = "ab"[depth - 1], depth
+    probabilities = torch.rand(60, 2, generator=generator).softmax(1)
+    plain = failure_prediction(graphs, probabilities, splits=1, epochs=2)
+    with finished_work(tmp_path / "work"):
+        failure_prediction(graphs[:1], probabilities, splits=1, epochs=2)
+        learned = []
+        monkeypatch.setattr(failures, "_fit", lambda *a, **b: learned.append(a) or _fit(*a, **b))
+        both = failure_prediction(graphs, probabilities, splits=1, epochs=2)
+    assert len(learned) == 2, "the two networks of the second layer"
+    pd.testing.assert_frame_equal(both, plain)

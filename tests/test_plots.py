@@ -8,6 +8,7 @@ import torch
 from matplotlib.collections import FillBetweenPolyCollection
 
 from graphmod._family import member, members
+from graphmod.plots._axes import short
 from graphmod.plots.alluvial import plot_alluvial
 from graphmod.plots.conditions import plot_conditions
 from graphmod.plots.curve import plot_curve
@@ -157,3 +158,24 @@ def test_conditions_have_their_line_band_and_colour() -> None:
     assert other.lines[0].get_color() == ax.lines[1].get_color()
     assert other.get_ylim() == ax.get_ylim()
     assert len(plot_conditions(table).figure.axes) == 1
+
+
+def test_long_names_end_where_they_differ() -> None:
+    names = [f"network.encoder.layers.encoder_layer_{i}" for i in range(12)]
+    ax = plot_curve(pd.DataFrame({"layer": names, "depth": range(1, 13), "modularity": 0.5}))
+    shown = [label.get_text() for label in ax.get_xticklabels()]
+    assert shown[11] == "…ers.encoder_layer_11"
+    assert len(set(shown)) == 12
+    alike = ["x" + "." + "y" * 30, "z" + "." + "y" * 30]
+    assert short(alike) == alike, "ends that are the same tell nothing apart"
+    ax.figure.canvas.draw()
+    assert ax.get_window_extent().height > 0.4 * ax.figure.bbox.height
+    plt.close("all")
+
+
+def test_a_long_title_of_a_panel_is_broken() -> None:
+    curve = pd.DataFrame({"layer": list("abcd"), "depth": range(1, 5), "q": 0.5})
+    ax = plot_panels(curve, {"words " * 20: ["q"]})
+    ax.figure.canvas.draw()
+    assert ax._left_title.get_window_extent().x1 <= ax.figure.bbox.x1
+    plt.close("all")

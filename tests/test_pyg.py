@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 import torch_geometric.typing
-from torch_geometric.data import Data
+from torch_geometric.data import Batch, Data
 from torch_geometric.loader import DataLoader, LinkNeighborLoader, NeighborLoader
-from torch_geometric.transforms import Compose, NormalizeFeatures, ToUndirected
+from torch_geometric.transforms import AddSelfLoops, Compose, NormalizeFeatures, ToUndirected
 from torch_geometric.utils import to_networkx
 
 from graphmod import DynamicGraph, dynamic_graph, knn_graph, modularity
@@ -132,3 +132,17 @@ def test_the_transform_makes_the_graph_of_the_features(graphs: DynamicGraph) -> 
     assert before.edge_index is None  # a transform works on a shallow copy
     with pytest.raises(ValueError, match="the graph is made of the features x, and the Data has none"):
         ModularityGraph()(Data(y=graph.y))
+
+
+def test_a_batch_is_no_graph_to_make() -> None:
+    both = Batch.from_data_list([Data(x=torch.rand(6, 3)), Data(x=torch.rand(5, 3))])
+    with pytest.raises(TypeError, match="expected one graph; got a Batch of 2: take them one by one"):
+        ModularityGraph(k=2)(both)
+
+
+def test_after_a_transform_that_adds_edges_the_message_says_what_to_do() -> None:
+    graph = AddSelfLoops("edge_weight")(knn_graph(torch.rand(20, 3), 3, y=torch.arange(20) % 2))
+    with pytest.raises(ValueError, match="one for each edge; del graph.edge_chosen after other edges"):
+        label_overlap(graph)
+    del graph.edge_chosen
+    assert 0 <= float(label_overlap(graph)) <= 1

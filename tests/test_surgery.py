@@ -6,6 +6,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
+import transformers
 from torch import Tensor, nn
 
 from graphmod.models import build, load_weights, save_weights
@@ -374,3 +375,38 @@ def test_layers_that_can_go_are_listed_or_missed() -> None:
     assert that_can_go(table) == ["0"]
     with pytest.raises(ValueError, match="no layer can go; 1 in a Sequential or ModuleList were looked at"):
         that_can_go(table[1:])
+
+
+def test_blocks_that_hold_matrices_of_their_own() -> None:
+    class Step(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.matrix = nn.Parameter(torch.rand(4, 4) / 4)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return x + x @ self.matrix
+
+    model = nn.Sequential(nn.Linear(3, 4), nn.Sequential(Step(), nn.LayerNorm(4), Step()), nn.Linear(4, 2))
+    for sample in (None, torch.rand(5, 3)):
+        table = removable_layers(model, sample).set_index("layer")
+        assert list(table.index[table.removable]) == ["1.0", "1.2"]
+
+
+def test_a_pruned_network_of_hugging_face_comes_back_from_its_folder(tmp_path: Path) -> None:
+    config = transformers.GPT2Config(n_layer=4, n_embd=16, n_head=2, vocab_size=50, bos_token_id=1, eos_token_id=2)
+    whole, ids = transformers.GPT2LMHeadModel(config).eval(), torch.randint(3, 50, (2, 6))
+    assert list(removable_layers(whole, ids).layer) == [f"transformer.h.{i}" for i in range(4)]
+    smaller = drop_layers(whole, ["transformer.h.0", "transformer.h.2"], ids)
+    assert (smaller.config.n_layer, whole.config.n_layer) == (2, 4)
+    assert [block.attn.layer_idx for block in smaller.transformer.h] == [0, 1]
+    assert [block.attn.layer_idx for block in whole.transformer.h] == [0, 1, 2, 3]
+    smaller.save_pretrained(tmp_path)
+    again = transformers.GPT2LMHeadModel.from_pretrained(tmp_path).eval()
+    assert torch.equal(again(ids).logits, smaller(ids).logits)
+    longer = again.generate(ids, max_new_tokens=3, do_sample=False)
+    assert longer.shape == (2, 9)
+
+
+def test_a_sample_that_is_no_tensor() -> None:
+    with pytest.raises(TypeError, match="sample must be a tensor; got dict"):
+        removable_layers(nn.Linear(2, 2), {"x": torch.rand(2, 2)})

@@ -1,6 +1,7 @@
 """Modularity over a training: right at every epoch, without a trace in the training, and never lost."""
 
 import sys
+import warnings
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -433,3 +434,12 @@ def test_one_call_of_a_layer_and_a_module_called_blocks(hard) -> None:
     model.add_module("stem", nn.Linear(52, 8))
     model.add_module("blocks", nn.Sequential(*(nn.Sequential(nn.Linear(8, 8), nn.ReLU()) for _ in range(2))))
     assert ModularityTracker(model, x, y, "*").step(0).layer.unique().tolist() == ["stem", "blocks"]
+
+
+def test_a_loss_that_still_has_its_graph(hard) -> None:
+    x, y = hard
+    model = network()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        rows = ModularityTracker(model, x, y).step(0, loss=model(x).sum())
+    assert rows.metric.iloc[-1] == "loss"

@@ -117,7 +117,9 @@ def chosen_edges(graph: Data) -> tuple[Tensor, Tensor]:
         both = torch.cat([graph.edge_index, graph.edge_index.flip(0)], dim=1)
         return remove_self_loops(*coalesce(both, weight.repeat(2), num_nodes=graph.num_nodes))
     if not is_dense(chosen) or chosen.dtype != torch.bool or chosen.shape != weight.shape:
-        raise ValueError(f"edge_chosen must be bool [{len(weight)}], one for each edge")
+        raise ValueError(
+            f"edge_chosen must be bool [{len(weight)}], one for each edge; del graph.edge_chosen after other edges"
+        )
     return graph.edge_index[:, chosen], weight[chosen]
 
 

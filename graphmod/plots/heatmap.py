@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from ._axes import MAX_NAMES, new_axes
+from ._axes import MAX_NAMES, new_axes, short
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -70,6 +70,6 @@ def _ticks(layers: Sequence[str]) -> tuple[list[int], list[str]]:
     """Returns where to name layers, and the names: their numbers, some of them, where there are too many."""
     numbers = list(range(1, len(layers) + 1))
     if len(layers) <= MAX_NAMES:
-        return numbers, [str(layer) for layer in layers]
+        return numbers, short(layers)
     numbers = numbers[:: len(layers) // 10 + 1]
     return numbers, [str(number) for number in numbers]

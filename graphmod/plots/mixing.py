@@ -39,7 +39,7 @@ def plot_mixing(matrices: Mapping[str, ArrayLike], classes: Sequence[str]) -> "A
     if wrong:
         raise ValueError(f"matrix {wrong[0]!r} must be [{len(classes)}, {len(classes)}], one row for each class")
     side = min(max(0.32 * len(classes), 2.2), 8)
-    axes = new_axes(1.6 + (side + 0.5) * len(matrices), side + 1.2, columns=len(matrices))
+    axes = new_axes(1.6 + (side + 0.5) * len(matrices), side + 1.2, columns=len(matrices), squares=True)
     for ax, (title, matrix) in zip(axes, matrices.items(), strict=True):
         values = np.clip(np.asarray(matrix, dtype=float), 1 / 16, 16)  # a pair that never meets is as blue as can be
         names = list(classes) if ax is axes[0] else False
@@ -50,7 +50,7 @@ def plot_mixing(matrices: Mapping[str, ArrayLike], classes: Sequence[str]) -> "A
         ax.set_title(title, fontsize="medium")
         ax.tick_params("x", rotation=90)
         ax.tick_params("y", rotation=0)
-    bar = ax.figure.colorbar(ax.collections[0], ax=axes, shrink=0.8, label="edge weight, observed / expected")
+    bar = ax.figure.colorbar(ax.collections[0], ax=axes, label="observed / expected weight")
     bar.set_ticks([1 / 16, 1 / 4, 1, 4, 16], labels=["≤ 1/16", "1/4", "1", "4", "≥ 16"])
     bar.ax.minorticks_off()
     return axes[0]

@@ -1,6 +1,7 @@
 """Several numbers by layer, one above the other."""
 
 from collections.abc import Mapping, Sequence
+from textwrap import fill
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -36,12 +37,13 @@ def plot_panels(curve: pd.DataFrame, panels: Mapping[str, Sequence[str]]) -> "Ax
     if missing:
         raise ValueError(f"the table has no column {missing[0]!r}; it has {', '.join(curve.columns)}")
     axes = new_axes(width_of(len(curve)), 1.2 + 2.1 * len(panels), rows=len(panels))
+    letters = int(10 * width_of(len(curve)))  # that fit above a panel
     for ax, (title, names) in zip(axes, panels.items(), strict=True):
         for name in names:
             (line,) = ax.plot(curve.depth, curve[name], "o-", markersize=4, label=name.replace("_", " "))
             low, high = _band(curve, name)
             ax.fill_between(curve.depth, low, high, color=line.get_color(), alpha=0.2, linewidth=0)
-        ax.set_title(title, loc="left", fontsize="medium")
+        ax.set_title(fill(title, letters), loc="left", fontsize="medium")
         if len(names) > 1:
             ax.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
     name_layers(axes[-1], curve)
