@@ -68,7 +68,7 @@ def main(
     rows, curves, entries = [], [], named(networks)
     with result_folder(out) as folder:
         for dataset in datasets:
-            samples = load(dataset, split=split, num_samples=num_samples * repeats, seed=seed)
+            samples = load(dataset, split=split, num_samples=num_samples * repeats, order="stratified", seed=seed)
             draws = draw(samples.labels, num_samples, repeats, seed=seed)
             for label, (name, weights) in entries.items():
                 network = build(

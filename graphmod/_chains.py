@@ -12,7 +12,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
 
 from ._passes import evaluation
-from .activations import first_tensor
+from .activations import first_tensor, output_tensor
 from .inputs import forward
 
 WEIGHTED = (_ConvNd, nn.Linear)
@@ -184,10 +184,3 @@ def of_type(model: nn.Module, samples: Tensor) -> Tensor:
 
 def rows_of(output: Any) -> Tensor:
     return output_tensor(output).flatten(1).clone()
-
-
-def output_tensor(output: Any) -> Tensor:
-    x = first_tensor(output)
-    if x is None:
-        raise TypeError(f"the network gives {type(output).__name__}, which holds no tensor; let it give one")
-    return x

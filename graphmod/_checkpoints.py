@@ -11,14 +11,6 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from ._files import read_torch, readable
 
-# Settings that older checkpoints do not name, with the values that they were trained with.
-EARLIER = {
-    "milestones": [], "warmup": 0, "teacher": None, "teacher_weight": 0.0, "temperature": 4.0, "precision": "float32",
-    "channels_last": False, "num_held_out": 0,
-}  # fmt: skip
-PRINTS = ("train_data", "held_out_data", "test_data", "weights")
-"""Fingerprints of what a run is trained on, judged by and started from; older checkpoints do not know them."""
-
 
 def fingerprint(values: Iterable[Any]) -> str:
     """What the numbers of the tensors among some values are, in 16 letters."""
@@ -41,12 +33,12 @@ def resume(
     The model has the weights that the run started from, or those at which it stopped.
     """
     state = load_checkpoint(checkpoint, next(model.parameters()).device)
-    found = {name: settings[name] for name in PRINTS} | EARLIER | state["settings"]
+    found = state["settings"]
     with readable(checkpoint, "a checkpoint of this training"):
         if fingerprint(model.state_dict().values()) == fingerprint(state["model"].values()):
-            settings = settings | {"weights": found["weights"]}
+            settings = settings | {"weights": found.get("weights")}
     if found != settings:
-        raise ValueError(f"{checkpoint} is of another run, with {state['settings']}; remove it to start anew")
+        raise ValueError(f"{checkpoint} is of another run, with {found}; remove it to start anew")
     with readable(checkpoint, "a checkpoint of this training"):
         restore(model, optimizer, schedule, state)
     return state["history"], settings

@@ -46,7 +46,7 @@ def atomic_file(path: str | Path) -> Iterator[Path]:
         >>> [file.name for file in folder.iterdir()]
         ['note.txt']
     """
-    path = Path(path)
+    path = Path(path).resolve()  # a link stays, and what it leads to is replaced
     path.parent.mkdir(parents=True, exist_ok=True)
     prefix = f".{path.name}.writing-"
     for left in left_behind(path.parent, prefix):
@@ -72,6 +72,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     Raises:
         OSError: If the folder above cannot be written.
     """
+    path = path.resolve()  # a link stays, and what it leads to is replaced
     path.parent.mkdir(parents=True, exist_ok=True)
     prefix = f".{path.name}.writing-"
     for left in sorted(left_behind(path.parent, prefix)):

@@ -213,6 +213,18 @@ def first_tensor(output: Any) -> Tensor | None:
     return None
 
 
+def output_tensor(output: Any) -> Tensor:
+    """Returns the tensor that stands for a network's output.
+
+    Raises:
+        TypeError: If it holds none.
+    """
+    x = first_tensor(output)
+    if x is None:
+        raise TypeError(f"the network gives {type(output).__name__}, which holds no tensor; let it give one")
+    return x
+
+
 def _rows(name: str, output: Any, samples: Any, pool: Pool) -> Tensor:
     x = first_tensor(output)
     if x is None:

@@ -90,7 +90,7 @@ def attacked(
     for rows in tqdm(parts, name, leave=False, unit="batch", disable=not progress or None):
         own = {key: one[rows] if isinstance(one, Tensor) and one.dim() else one for key, one in settings.items()}
         x, y = images[rows], labels[rows]
-        work = Finished("attack", name, model, x, y, own)
+        work = Finished("attack", attack, model, x, y, own)
         if file := work.done("images"):
             with readable(file, "the images of this attack"):
                 done.append(load_file(file)["images"].view_as(x).to(images.device))

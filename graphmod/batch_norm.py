@@ -47,9 +47,10 @@ def reestimate_batch_norm(
         raise ValueError(f"batch_size must be at least 2 and num_batches 1; got {batch_size} and {num_batches}")
     copy = deepcopy(model).eval()
     momenta: dict[_BatchNorm, float | None] = {}
+    counts: dict[_BatchNorm, int] = {}
     for module in copy.modules():
         if isinstance(module, _BatchNorm) and module.num_batches_tracked is not None:
-            momenta[module] = module.momentum
+            momenta[module], counts[module] = module.momentum, int(module.num_batches_tracked)
             module.num_batches_tracked.zero_()
             module.momentum = None  # a plain average over the batches, of which the first replaces what was there
             module.train()
@@ -60,4 +61,6 @@ def reestimate_batch_norm(
             forward(copy, scaled(x))
     for module, momentum in momenta.items():
         module.momentum = momentum
+        if module.num_batches_tracked == 0:  # no image has reached it
+            module.num_batches_tracked.fill_(counts[module])
     return copy.eval()

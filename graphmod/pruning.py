@@ -1,6 +1,8 @@
 """Layers that add nothing: where the modularity curve is level or falls, and which to remove for a smaller network."""
 
+import math
 from collections.abc import Callable, Sequence
+from numbers import Integral
 from typing import Any
 
 import pandas as pd
@@ -13,7 +15,16 @@ from .activations import layer_sizes
 from .costs import cost
 from .criteria import State, find_criterion
 from .samples import collect
-from .surgery import check_removable, drop_layers, judged, removable_layers, skip_layers, that_can_go, without
+from .surgery import (
+    check_removable,
+    check_together,
+    drop_layers,
+    judged,
+    removable_layers,
+    skip_layers,
+    that_can_go,
+    without,
+)
 
 __all__ = ["beyond_layout", "count_phases", "drop_layers", "plan_removal", "redundant_layers", "removable_layers"]
 PHASES = ("separation", "plateau", "degradation")
@@ -139,8 +150,8 @@ def plan_removal(
 
     Raises:
         TypeError: If labels are not integers.
-        ValueError: If not exactly one of `num_layers` and `max_macs` is given, if it cannot be reached, or if a layer
-            cannot be removed.
+        ValueError: If not exactly one of `num_layers` and `max_macs` is given, if it cannot be reached, or if a layer,
+            or all that were chosen together, cannot be removed.
 
     Example:
         >>> import torch
@@ -159,16 +170,17 @@ def plan_removal(
     if names is not None:
         check_removable(table, names)
     left = [layer for layer in that_can_go(table) if names is None or layer in names]
-    if num_layers is not None and not 1 <= num_layers <= len(left):
+    if num_layers is not None and not (isinstance(num_layers, Integral) and 1 <= num_layers <= len(left)):
         raise ValueError(f"num_layers must be from 1 to {len(left)}, the layers that can go; got {num_layers}")
     whole = cost(model, x[:1])["macs"]
     limit = None if max_macs is None else max_macs if max_macs > 1 else max_macs * whole
-    least = cost(without(model, left), x[:1])["macs"]
-    if limit is not None and not least <= limit < whole:
-        raise ValueError(
-            f"max_macs must be at least {least / whole:.3f} and below 1, or at least {least} and below {whole}; "
-            f"got {max_macs}"
-        )
+    if limit is not None:
+        least = cost(without(model, left), x[:1])["macs"]
+        if not least <= limit < whole:
+            raise ValueError(
+                f"max_macs must be at least {least / whole:.3f} and below 1, or at least {least} and below {whole}; "
+                f"got {max_macs}"
+            )
     judge = find_criterion(criterion) if isinstance(criterion, str) else criterion
     name = criterion if isinstance(criterion, str) else getattr(criterion, "__name__", "criterion")
     at = at or list(layer_sizes(model, x[:2]))[-1]
@@ -179,6 +191,7 @@ def plan_removal(
         while len(removed) != num_layers and (limit is None or not rows or rows[-1]["macs"] > limit):
             current = skip_layers(model, removed, x)
             damage = judge(State(current, model, x, y, left, at, k, seed + len(removed), known))
+            damage = {layer: math.inf if math.isnan(worth) else worth for layer, worth in damage.items()}
             layer = min(left, key=damage.__getitem__)
             reason = f"{name}: {damage[layer]:.4g}, the least of {len(left)}"
             left.remove(layer)
@@ -186,6 +199,7 @@ def plan_removal(
                 following = min(left, key=damage.__getitem__)
                 reason += f"; next {following}, {damage[following]:.4g}"
             removed.append(layer)
+            check_together(model, x[:2], removed)
             now = cost(without(model, removed), x[:1])
             row = {"step": len(removed), "layer": layer, "damage": damage[layer], "reason": reason}
             rows.append({**row, "macs": now["macs"], "num_parameters": now["num_parameters"]})

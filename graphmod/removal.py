@@ -85,8 +85,8 @@ def removal_curves(
         for split, chosen in enumerate(draw(y, num_samples, splits, seed=seed)):
             judges = others(chosen, len(x))
             known: dict[frozenset[str], dict[str, float]] = {}
-            work = Finished("removal", model, x, y, chosen, list(removed), k, seed)
             for name, one in asked:
+                work = Finished(find_criterion(name), model, x, y, chosen, list(removed), k, seed)
                 if file := work.done(f"{name} {one}"):
                     with readable(file, "a finished plan"):
                         table = pd.DataFrame(read_json(file))

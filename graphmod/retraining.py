@@ -83,10 +83,13 @@ def prune_and_train(
         **options: Of `graphmod.training.train`.
 
     Raises:
+        TypeError: If options are given that follow from the others.
         ValueError: As `plan_removal`, `beyond_layout` and `train`, or if there are no epochs.
     """
     if epochs < 1:
         raise ValueError(f"epochs must be at least 1; got {epochs}")
+    if given := sorted({"held_out", "test_images", "test_labels", "teacher"} & options.keys()):
+        raise TypeError(f"prune_and_train chooses {', '.join(given)} itself; leave it out")
     held = draw(data[1], num_samples, seed=seed)[0]
     rest = others(held, len(data[1]))
     chosen, left = (data[0][held], data[1][held]), (data[0][rest], data[1][rest])

@@ -71,13 +71,14 @@ def _source(samples: Any, batch_size: int) -> Iterable[Any]:
     if isinstance(samples, Tensor | Named | Graphs | Nodes):
         size = len(samples) if isinstance(samples, Nodes) else batch_size  # a whole graph runs at once
         return (samples[start : start + size] for start in range(0, len(samples), size))
+    own = torch.Generator()  # a loader draws a number whenever it is read
     if hasattr(samples, "with_format"):  # Hugging Face; a stream of theirs does not say its format
         plain = getattr(samples, "format", {"type": None})["type"] in (None, "python")
-        return DataLoader(samples.with_format("torch") if plain else samples, batch_size=batch_size)
+        return DataLoader(samples.with_format("torch") if plain else samples, batch_size, generator=own)
     if isinstance(samples, GraphDataset) or (isinstance(samples, list) and samples and isinstance(samples[0], Data)):
-        return GraphLoader(samples, batch_size=batch_size)
+        return GraphLoader(samples, batch_size, generator=own)
     if isinstance(samples, Dataset):
-        return DataLoader(samples, batch_size=batch_size)
+        return DataLoader(samples, batch_size, generator=own)
     if not isinstance(samples, Iterable) or isinstance(samples, str | bytes):
         raise TypeError(f"samples must be a tensor, a data set or yield batches; got {type(samples).__name__}")
     return samples

@@ -99,6 +99,8 @@ def drop_layers(model: nn.Module, layers: pd.DataFrame | Iterable[str], sample: 
     if planned and sample is None:
         table["reason"] = ""
     check_removable(table, names)
+    if sample is not None:
+        check_together(unwrapped(model), sample[:2], names)
     return without(unwrapped(model), names)
 
 
@@ -163,6 +165,19 @@ def check_removable(table: pd.DataFrame, layers: Sequence[str]) -> None:
             raise ValueError(f"layer {layer!r} cannot be removed: it {reasons[layer]}")
         if number > 1:
             raise ValueError(f"layer {layer!r} is named {number} times; name it once")
+
+
+def check_together(model: nn.Module, sample: Tensor, layers: Iterable[str]) -> None:
+    """Raises ValueError if the network without all of some layers, each of which can go, is not that which skips them.
+
+    So it is where the network counts its layers, and takes something from the middle one, or from the fourth.
+    """
+    parts = chain_layers(model)
+    layers = sorted(layers, key=list(parts).index)
+    if len(layers) < 2:
+        return
+    if reason := hidden_uses(model, sample, {"": [name for layer in layers for name in parts[layer]]})[""]:
+        raise ValueError(f"layers {', '.join(layers)} cannot be removed together: each can, but all that {reason}")
 
 
 def skip_layers(model: nn.Module, layers: Iterable[str], sample: Tensor) -> nn.Module:

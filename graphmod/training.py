@@ -10,7 +10,7 @@ from typing import get_args
 
 import torch
 from torch import Tensor, nn
-from torch.optim.lr_scheduler import CosineAnnealingLR, LambdaLR, LRScheduler
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 from tqdm.auto import tqdm
 
 from ._augmentation import augmented, scaled
@@ -18,6 +18,7 @@ from ._checkpoints import fingerprint, resume
 from ._files import atomic_file
 from ._passes import evaluation
 from ._steps import Precision, recorded, seeded, step_of
+from .activations import output_tensor
 
 
 def train(
@@ -100,9 +101,11 @@ def train(
         `test_accuracy` where there are such images.
 
     Raises:
-        ValueError: If labels are not one for each image, an option is out of its range, the teacher has other classes,
-            a CUDA graph is asked for on a CPU, the checkpoint is of a run with other settings, images, labels, first
-            weights or another teacher, or the loss is no longer finite.
+        IsADirectoryError: If the checkpoint is a folder.
+        ValueError: If there are no images, labels are not one for each, test images come without labels or the reverse,
+            an option is out of its range, the teacher has other classes, a CUDA graph is asked for on a CPU, the
+            checkpoint is of a run with other settings, images, labels, first weights or another teacher, or the loss is
+            no longer finite.
 
     Example:
         >>> x = torch.rand(64, 2)
@@ -118,6 +121,12 @@ def train(
     _check_schedule(epochs, milestones, warmup)
     if epochs < 0 or batch_size < 1:
         raise ValueError(f"epochs must be at least 0 and batch_size at least 1; got {epochs} and {batch_size}")
+    if not len(images):
+        raise ValueError("images must hold at least one image; got none")
+    if (test_images is None) != (test_labels is None):
+        raise ValueError("test_images and test_labels go together; give both or neither")
+    if checkpoint is not None and Path(checkpoint).is_dir():
+        raise IsADirectoryError(f"{checkpoint} is a folder; name a file to keep the run in")
     pairs = {"train": (images, labels), "held_out": held_out or (None, None), "test": (test_images, test_labels)}
     home = next(model.parameters()).device
     if cuda_graph and home.type != "cuda":
@@ -143,7 +152,7 @@ def train(
     if checkpoint is not None and Path(checkpoint).is_file():
         history, settings = resume(checkpoint, settings, model, optimizer, schedule)
     model.eval()
-    yield from history
+    yield from map(dict, history)  # copies: what is done to a row is not done to the checkpoint
 
     images, labels = sets.pop("train")
     step = step_of(model, taught, teacher_weight=share, temperature=temperature, precision=precision)
@@ -187,7 +196,7 @@ def train(
             }  # fmt: skip
             with atomic_file(checkpoint) as temporary:
                 torch.save(state, temporary)
-        yield row
+        yield dict(row)
 
 
 def accuracy(model: nn.Module, images: Tensor, labels: Tensor, *, batch_size: int = 500) -> float:
@@ -209,7 +218,7 @@ def accuracy(model: nn.Module, images: Tensor, labels: Tensor, *, batch_size: in
     _check_labels(images, labels)
     home = next(model.parameters(), images).device
     with torch.no_grad(), evaluation(model):
-        found = torch.cat([model(scaled(x.to(home))).argmax(1) for x in images.split(batch_size)])
+        found = torch.cat([output_tensor(model(scaled(x.to(home)))).argmax(1) for x in images.split(batch_size)])
     return float((found.cpu() == labels.cpu()).double().mean())
 
 
@@ -238,14 +247,11 @@ def _check_schedule(epochs: int, milestones: Sequence[int], warmup: int) -> None
 
 
 def _schedule(optimizer: torch.optim.Optimizer, epochs: int, milestones: Sequence[int], warmup: int) -> LRScheduler:
-    if not milestones and not warmup:
-        return CosineAnnealingLR(optimizer, epochs)
-
     def factor(done: int) -> float:
         rising = min((done + 1) / (warmup + 1), 1.0)
         if milestones:
             return rising * 0.1 ** sum(milestone <= done for milestone in milestones)
-        return rising * (1 + math.cos(math.pi * done / epochs)) / 2
+        return rising * (1 + math.cos(math.pi * done / max(epochs, 1))) / 2
 
     return LambdaLR(optimizer, factor)
 

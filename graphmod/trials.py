@@ -8,11 +8,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.hooks import RemovableHandle
 
-from ._chains import chain_layers, first_argument, output_tensor, rows_of, run_once, skip_like
+from ._chains import chain_layers, first_argument, rows_of, run_once, skip_like
 from ._passes import evaluation
-from .activations import num_bytes
+from .activations import num_bytes, output_tensor
 
 
 @dataclass(frozen=True)
@@ -66,7 +65,7 @@ def without_each(
         batches = [samples] if room else samples.split(batch_size)
         if room:
             seen = {name: one for name, one in run_once(model, samples, parts, keep=True).items() if name in seen}
-    order, last = sorted(seen, key=lambda name: seen[name].place), _last_linear(model, samples)
+    order = sorted(seen, key=lambda name: seen[name].place)
     for i, layer in enumerate(order):
         if layer not in layers:
             continue
@@ -76,9 +75,7 @@ def without_each(
             given |= {parts[name][-1]: _hand_on(seen[name].output) for name in order[:i]}
         given |= {part: skip_like(seen[layer].output).forward for part in parts[layer]}
         features: dict[str, list[Tensor]] = {name: [] for name in at}
-        head: list[Tensor] = []
-        handles = [] if last is None else [_record_input(model.get_submodule(last), head)]
-        handles += [
+        handles = [
             model.get_submodule(name).register_forward_hook(
                 lambda _module, _inputs, output, found=found: found.append(rows_of(output))
             )
@@ -86,12 +83,12 @@ def without_each(
         ]
         try:
             with torch.no_grad(), evaluation(model), _replaced(model, given):
-                logits = torch.cat([output_tensor(model(x)) for x in batches])
+                head, outputs = _run(model, batches)
         finally:
             for handle in handles:
                 handle.remove()
         found = {name: torch.cat(rows) for name, rows in features.items()}
-        yield Trial(layer, found, torch.cat(head) if head else logits.flatten(1), logits)
+        yield Trial(layer, found, head, outputs)
 
 
 def classifier_input(model: nn.Module, samples: Tensor, *, batch_size: int = 256) -> Tensor:
@@ -102,17 +99,20 @@ def classifier_input(model: nn.Module, samples: Tensor, *, batch_size: int = 256
         samples: Tensor `[N, ...]`.
         batch_size: Samples in one forward pass.
     """
-    found: list[Tensor] = []
     samples = samples.to(next(model.parameters(), samples).device)
-    last = _last_linear(model, samples)
-    handle = None if last is None else _record_input(model.get_submodule(last), found)
-    try:
-        with torch.no_grad(), evaluation(model):
-            outputs = [rows_of(model(x)) for x in samples.split(batch_size)]
-    finally:
-        if handle is not None:
-            handle.remove()
-    return torch.cat(found or outputs)
+    with torch.no_grad(), evaluation(model):
+        return _run(model, samples.split(batch_size))[0]
+
+
+def _run(model: nn.Module, batches: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """What the classifier sees `[N, D]`, and the network's output."""
+    seen, outputs = [], []
+    with _given_to_the_last_linear(model) as latest:
+        for x in batches:
+            latest.clear()
+            outputs.append(output_tensor(model(x)))
+            seen.append(rows_of(latest.get("x", outputs[-1])))
+    return torch.cat(seen), torch.cat(outputs)
 
 
 def around_each(
@@ -153,25 +153,22 @@ def around_each(
             yield layer, before, after
 
 
-def _last_linear(model: nn.Module, samples: Tensor) -> str | None:
-    """The name of the last linear layer to run."""
-    ran: list[str] = []
+@contextmanager
+def _given_to_the_last_linear(model: nn.Module) -> Iterator[dict[str, Any]]:
+    """Holds what the last linear layer to run was given; nothing changes it afterwards, or it could not be trained."""
+    latest: dict[str, Any] = {}
     handles = [
-        module.register_forward_hook(lambda _module, _inputs, _output, name=name: ran.append(name))
-        for name, module in model.named_modules()
+        module.register_forward_pre_hook(
+            lambda _module, inputs, named: latest.update(x=first_argument(inputs, named)), with_kwargs=True
+        )
+        for module in model.modules()
         if isinstance(module, nn.Linear)
     ]
     try:
-        with torch.no_grad(), evaluation(model):
-            model(samples[:1])
+        yield latest
     finally:
         for handle in handles:
             handle.remove()
-    return ran[-1] if ran else None
-
-
-def _record_input(module: nn.Module, found: list[Tensor]) -> RemovableHandle:
-    return module.register_forward_pre_hook(lambda _module, inputs: found.append(rows_of(inputs)))
 
 
 @contextmanager

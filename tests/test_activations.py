@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from graphmod import dynamic_graph, knn_graph, layer_activations, layer_names
-from graphmod.activations import each_layer, layer_sizes, num_bytes
+from graphmod.activations import each_layer, layer_sizes, num_bytes, output_tensor
 from graphmod.models import build
 
 
@@ -142,8 +142,14 @@ def test_wrong_layers(layer: str, message: str) -> None:
 def test_outputs_that_are_not_one_row_a_sample() -> None:
     with pytest.raises(ValueError, match=r"layer '0' gives shape \[5, 3\] for 3 samples; .* pass a function as pool"):
         layer_activations(nn.Sequential(Gives(lambda x: x.T)), torch.rand(3, 5), "0")
-    with pytest.raises(TypeError, match="layer '0' gives str, which holds no tensor"):
+    with pytest.raises(TypeError, match="layer '0' gives str, which holds no tensor; name a layer"):
         layer_activations(nn.Sequential(Gives(lambda x: "text")), torch.rand(3, 5), "0")
+
+
+def test_an_output_holds_a_tensor() -> None:
+    assert torch.equal(output_tensor(({}, torch.ones(2))), torch.ones(2))
+    with pytest.raises(TypeError, match="the network gives str, which holds no tensor; let it give one"):
+        output_tensor("text")
 
 
 def test_wrong_samples() -> None:

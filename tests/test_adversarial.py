@@ -13,6 +13,7 @@ from graphmod.adversarial import (
     predictions,
     recognized,
 )
+from graphmod.attacks.pgd import pgd
 from graphmod.models._normalize import Normalize
 
 
@@ -45,26 +46,29 @@ def test_only_what_the_network_knows_is_attacked() -> None:
         recognized(model, x, labels, 88)
 
 
+SIZES: list[int] = []
+
+
+def counted(model: nn.Module, images: Tensor, labels: Tensor, **settings: object) -> Tensor:
+    """PGD, of which the second batch is stopped."""
+    SIZES.append(len(images))
+    if len(SIZES) == 2:
+        raise KeyboardInterrupt
+    return pgd(model, images, labels, **settings)
+
+
 def test_finished_batches_are_not_attacked_again(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
     model, x, y = planted()
-    sizes: list[int] = []
     whole = attacked(model, x, y, "pgd", eps=0.1)
-    real = adversarial.find_attack("pgd")
-
-    def counted(model: nn.Module, images: Tensor, labels: Tensor, **settings: object) -> Tensor:
-        sizes.append(len(images))
-        if len(sizes) == 2:
-            raise KeyboardInterrupt
-        return real(model, images, labels, **settings)
-
+    SIZES.clear()
     monkeypatch.setattr(adversarial, "find_attack", lambda _name: counted)
     with pytest.raises(KeyboardInterrupt), finished_work(tmp_path / "work"):
         attacked(model, x, y, "pgd", eps=0.1, batch_size=40)
     with finished_work(tmp_path / "work"):
         assert torch.equal(attacked(model, x, y, "pgd", eps=0.1, batch_size=40), whole)
-        assert sizes == [40, 40, 40, 10]
+        assert SIZES == [40, 40, 40, 10]
         attacked(model, x, y, "pgd", eps=0.2, batch_size=40)
-    assert sizes == [40, 40, 40, 10, 40, 40, 10]
+    assert SIZES == [40, 40, 40, 10, 40, 40, 10]
 
 
 def test_controls_stand_beside_the_attacks() -> None:

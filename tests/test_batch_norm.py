@@ -90,3 +90,20 @@ def test_reestimated_batch_norm_repairs_a_network() -> None:
 def test_a_network_in_bfloat16() -> None:
     found = reestimate_batch_norm(nn.Sequential(nn.BatchNorm1d(1)).bfloat16(), torch.tensor([[1.0], [3.0]]))
     assert found[0].running_mean.item() == 2
+
+
+def test_a_norm_that_no_image_reaches_keeps_its_count_too() -> None:
+    class Beside(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.used, self.idle = nn.BatchNorm1d(2), nn.BatchNorm1d(2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.used(x)
+
+    model = Beside()
+    model.idle(torch.rand(5, 2))
+    found = reestimate_batch_norm(model, torch.rand(6, 2))
+    for name, value in model.idle.state_dict().items():
+        assert torch.equal(found.idle.state_dict()[name], value)
+    assert found.used.num_batches_tracked == 1

@@ -1,10 +1,9 @@
 """Chains: which modules are layers that could go, which go along, and what a pass sees of them."""
 
-import pytest
 import torch
 from torch import Tensor, nn
 
-from graphmod._chains import Skip, chain_layers, output_tensor, run_once
+from graphmod._chains import Skip, chain_layers, run_once
 
 
 def convolution() -> nn.Module:
@@ -147,12 +146,6 @@ def test_a_pass_is_recorded_in_order_with_copies() -> None:
     with torch.no_grad():
         assert torch.equal(seen["0"].output, model[0](x))  # not what the ReLU made of it in place
     assert run_once(model, x, {"0": ["0"]})["0"].output is None
-
-
-def test_an_output_holds_a_tensor() -> None:
-    assert torch.equal(output_tensor(({}, torch.ones(2))), torch.ones(2))
-    with pytest.raises(TypeError, match="the network gives str, which holds no tensor; let it give one"):
-        output_tensor("text")
 
 
 def test_what_is_skipped_hands_on_its_first_argument() -> None:

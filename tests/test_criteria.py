@@ -17,6 +17,7 @@ from graphmod.metrics.modularity import modularity
 from graphmod.models import build
 from graphmod.pruning import plan_removal
 from graphmod.surgery import drop_layers, removable_layers
+from graphmod.training import accuracy
 
 CRITERIA = members("graphmod.criteria")
 
@@ -196,3 +197,20 @@ def test_unknown() -> None:
         ValueError, match="there is no graphmod.criteria member named 'modularty'; the nearest are 'mod"
     ):
         find_criterion("modularty")
+
+
+def test_weights_drawn_anew_in_a_network_that_gives_a_dict() -> None:
+    class Wrapped(nn.Module):
+        def __init__(self, inner: nn.Module) -> None:
+            super().__init__()
+            self.inner = inner
+
+        def forward(self, x: Tensor) -> dict[str, Tensor]:
+            return {"logits": self.inner(x)}
+
+    torch.manual_seed(0)
+    inner = nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 2))
+    x, y = torch.rand(40, 4), torch.arange(40) % 2
+    plain, wrapped = (plan_removal(one, x, y, num_layers=1, criterion="sr_init") for one in (inner, Wrapped(inner)))
+    assert plain.damage.item() == wrapped.damage.item()
+    assert accuracy(inner, x, y) == accuracy(Wrapped(inner), x, y)

@@ -14,6 +14,7 @@ from graphmod.plots.conditions import plot_conditions
 from graphmod.plots.curve import plot_curve
 from graphmod.plots.mixing import plot_mixing
 from graphmod.plots.panels import plot_panels
+from graphmod.plots.sweep import plot_sweep
 from graphmod.plots.training import plot_training
 from graphmod.published import published_curve
 from graphmod.trajectories import community_flows
@@ -178,4 +179,21 @@ def test_a_long_title_of_a_panel_is_broken() -> None:
     ax = plot_panels(curve, {"words " * 20: ["q"]})
     ax.figure.canvas.draw()
     assert ax._left_title.get_window_extent().x1 <= ax.figure.bbox.x1
+    plt.close("all")
+
+
+def test_many_values_of_a_setting_have_many_colours_and_a_legend_outside() -> None:
+    names = [f"network {i}" for i in range(12)]
+    table = pd.DataFrame([(name, "ab"[d - 1], d, 0.5) for name in names for d in (1, 2)])
+    ax = plot_sweep(table.set_axis(["network", "layer", "depth", "modularity"], axis=1), "network")
+    assert len({line.get_color() for line in ax.lines}) == 12
+    ax.figure.canvas.draw()
+    assert ax.get_legend().get_window_extent().x0 >= ax.get_window_extent().x1
+    plt.close("all")
+
+
+def test_conditions_at_one_layer_are_points() -> None:
+    curves = pd.DataFrame({"condition": ["clean", "pgd"], "layer": "fc", "depth": 1, "modularity": [0.8, 0.2]})
+    ax = plot_conditions(curves.assign(standard_error=0.01))
+    assert [line.get_marker() for line in ax.lines] == ["o", "o"]
     plt.close("all")

@@ -1,5 +1,6 @@
 """Where the curve is level or falls, against scipy's paired t-test and by hand."""
 
+import math
 from collections.abc import Callable
 from copy import deepcopy
 from functools import partial
@@ -213,9 +214,11 @@ def test_layers_are_judged_once_a_plan_and_a_table_is_taken_as_it_is(digits, mon
     monkeypatch.setattr(surgery, "hidden_uses", lambda *given: asked.append(list(given[2])) or real(*given))
     plan = plan_removal(model, x, y, num_layers=3, criterion="last")
     plan_removal(model, x, y, num_layers=1, layers=["layer1.0"])
-    assert asked == [list(table.layer[table.removable]), ["layer1.0"]]
+    assert asked == [list(table.layer[table.removable]), [""], [""], ["layer1.0"]], (
+        "each by itself, and those of a plan together"
+    )
     pd.testing.assert_frame_equal(plan_removal(model, x, y, num_layers=3, criterion="last", layers=table), plan)
-    assert len(asked) == 2
+    assert len(asked) == 6
 
 
 @pytest.mark.parametrize("wrap", [torch.nn.DataParallel, torch.compile])
@@ -309,3 +312,19 @@ def test_the_whole_way_to_onnx(make: Callable[..., torch.nn.Module], tmp_path: P
     session = onnxruntime.InferenceSession(tmp_path / "smaller.onnx", providers=["CPUExecutionProvider"])
     (found,) = session.run(None, {session.get_inputs()[0].name: x.numpy()})
     torch.testing.assert_close(torch.from_numpy(found), expected, rtol=1e-3, atol=1e-4)
+
+
+def test_a_network_that_overflows_without_a_layer_keeps_it() -> None:
+    model, x, y = (
+        torch.nn.Sequential(*(torch.nn.Linear(4, 4) for _ in range(4)), torch.nn.Linear(4, 2)),
+        torch.rand(40, 4),
+        torch.arange(40) % 2,
+    )
+
+    def worth(state: State) -> dict[str, float]:
+        return {layer: math.nan if layer == "0" else float(layer) for layer in state.layers}
+
+    plan = plan_removal(model, x, y, num_layers=3, criterion=worth)
+    assert list(plan.layer) == ["1", "2", "3"]
+    with pytest.raises(ValueError, match="num_layers must be from 1 to 4, the layers that can go; got 1.5"):
+        plan_removal(model, x, y, num_layers=1.5)

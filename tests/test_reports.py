@@ -176,3 +176,24 @@ def test_a_report_holds_all_and_needs_nothing(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="there is no result in .*missing"):
         write_report(tmp_path / "report.html", "A", {"missing": ""})
     assert Page((tmp_path / "report.html").read_text()).words == page.words
+
+
+def test_what_a_link_leads_to_is_replaced_and_the_link_stays(tmp_path: Path) -> None:
+    (tmp_path / "scratch").mkdir()
+    (tmp_path / "study").symlink_to(tmp_path / "scratch")
+    for value in (1, 2):
+        write_result(tmp_path / "study", value)
+    assert (tmp_path / "study").is_symlink()
+    assert pd.read_csv(tmp_path / "scratch/table.csv").a.tolist() == [2]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["scratch", "study"]
+    (tmp_path / "there.txt").write_text("old")
+    (tmp_path / "link.txt").symlink_to(tmp_path / "there.txt")
+    with atomic_file(tmp_path / "link.txt") as temporary:
+        temporary.write_text("new")
+    assert (tmp_path / "link.txt").is_symlink()
+    assert (tmp_path / "there.txt").read_text() == "new"
+
+
+def test_where_a_result_was_written_first_is_no_setting(tmp_path: Path) -> None:
+    write_settings(tmp_path, {"k": 3, "out": tmp_path / "elsewhere"})
+    assert json.loads((tmp_path / "settings.json").read_text())["settings"] == {"k": 3}

@@ -151,3 +151,10 @@ def test_seeds_are_compared_with_their_own_whole_network() -> None:
         points = [line for line in axes[1].lines if line.get_marker() == "o"]
         assert points[1].get_xdata().tolist() == pytest.approx([3.0, 0.0])
         assert [text.get_text() for text in axes[1].texts] == ["+2.00", "+1.50"]
+
+
+def test_options_that_follow_from_the_others_are_refused() -> None:
+    x, y = torch.rand(40, 4), torch.arange(40) % 2
+    model = torch.nn.Sequential(torch.nn.Linear(4, 4), torch.nn.ReLU(), torch.nn.Linear(4, 2))
+    with pytest.raises(TypeError, match="prune_and_train chooses held_out itself; leave it out"):
+        prune_and_train(model, (x, y), (x, y), criteria=["last"], max_macs=0.5, held_out=(x, y))

@@ -130,3 +130,10 @@ def test_others_are_all_that_a_draw_has_left() -> None:
     left = others(rows, 50)
     assert sorted([*rows.tolist(), *left.tolist()]) == list(range(50))
     assert left.tolist() == sorted(left.tolist())
+
+
+def test_reading_a_data_set_draws_nothing() -> None:
+    data = TensorDataset(torch.rand(9, 4), torch.arange(9) % 2)
+    before = torch.get_rng_state()
+    collect(data)
+    assert torch.equal(torch.get_rng_state(), before)

@@ -10,6 +10,7 @@ import transformers
 from torch import Tensor, nn
 
 from graphmod.models import build, load_weights, save_weights
+from graphmod.pruning import plan_removal
 from graphmod.surgery import drop_layers, removable_layers, skip_layers, that_can_go
 from graphmod.trials import without_each
 
@@ -410,3 +411,45 @@ def test_a_pruned_network_of_hugging_face_comes_back_from_its_folder(tmp_path: P
 def test_a_sample_that_is_no_tensor() -> None:
     with pytest.raises(TypeError, match="sample must be a tensor; got dict"):
         removable_layers(nn.Linear(2, 2), {"x": torch.rand(2, 2)})
+
+
+class Residual(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = nn.Linear(4, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.inner(x).tanh()
+
+
+class Counted(nn.Module):
+    """Adds to the output what goes into its middle block, or what its fourth block from the end gives."""
+
+    def __init__(self, fourth: bool) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.fourth = fourth
+        self.blocks = nn.ModuleList(Residual() for _ in range(6))
+        self.head = nn.Linear(4, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        outputs = []
+        for i, block in enumerate(self.blocks):
+            if i == len(self.blocks) // 2:
+                middle = x
+            x = block(x)
+            outputs.append(x)
+        return self.head(x + (outputs[-4] if self.fourth else middle))
+
+
+@pytest.mark.parametrize("fourth", [True, False])
+def test_layers_that_can_go_one_by_one_and_not_together(fourth: bool) -> None:
+    model, x, y = Counted(fourth), torch.rand(40, 4), torch.arange(40) % 2
+    can = list(that_can_go(removable_layers(model, x)))
+    assert len(can) >= 2
+    drop_layers(model, can[:1], x)
+    with pytest.raises(ValueError, match="cannot be removed together: each can, but all that"):
+        drop_layers(model, can, x)
+    with pytest.raises(ValueError, match="cannot be removed together"):
+        plan_removal(model, x, y, num_layers=len(can), criterion="random")
+    assert len(plan_removal(model, x, y, num_layers=1, criterion="random")) == 1

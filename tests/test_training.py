@@ -1,4 +1,5 @@
 import math
+from copy import deepcopy
 from pathlib import Path
 from typing import ClassVar
 
@@ -263,24 +264,13 @@ def test_a_checkpoint_is_not_taken_up_with_other_data_or_another_start(problem, 
     for one, images, labels, changed in (
         (network(), 1 - x, y, {}), (network(), x, 1 - y, {}), (started, x, y, {}),
         (network(), x, y, {"held_out": (x[:9], 1 - y[:9])}), (network(), x, y, {"test_images": 1 - x[9:]}),
-        (network(), x, y, {"test_images": None}),
+        (network(), x, y, {"test_images": None, "test_labels": None}),
     ):  # fmt: skip
         with pytest.raises(ValueError, match="is of another run, with {'epochs': 3, .*; remove it to start anew"):
             list(train(one, images, labels, checkpoint=tmp_path / "run", **{**options, **changed}))
     expected = list(train(network(), x, y, **options))
     for one in (model, again, model, network()):  # the model that was stopped, too, and one that is done
         assert list(train(one, x, y, checkpoint=tmp_path / "run", **options)) == expected
-
-
-def test_a_checkpoint_from_before_the_options_is_read(problem, tmp_path: Path) -> None:
-    expected = list(train(network(), *problem, epochs=2, checkpoint=tmp_path / "run"))
-    state = torch.load(tmp_path / "run", weights_only=True)
-    before = ("epochs", "batch_size", "lr", "momentum", "weight_decay", "augment", "flip", "seed", "num_images")
-    state["settings"] = {name: state["settings"][name] for name in before}
-    torch.save(state, tmp_path / "run")
-    assert list(train(network(), *problem, epochs=2, checkpoint=tmp_path / "run")) == expected
-    with pytest.raises(ValueError, match="is of another run, with {'epochs': 2, .*; remove it to start anew"):
-        list(train(network(), *problem, epochs=2, checkpoint=tmp_path / "run", precision="bfloat16"))
 
 
 def test_a_teacher_is_asked_in_evaluation_mode_on_what_the_student_sees(problem) -> None:
@@ -406,3 +396,26 @@ def test_refusals(problem, options: dict, message: str) -> None:
 def test_what_needs_a_plane_refuses_vectors(problem, option: str) -> None:
     with pytest.raises(ValueError, match=r"channels_last need images \[N, C, H, W\]; got \[120, 64\]"):
         list(train(network(), problem[0].flatten(1), problem[1], epochs=1, **{option: 1}))
+
+
+def test_what_is_done_to_a_row_is_not_done_to_the_checkpoint(tmp_path: Path) -> None:
+    x, y, path = torch.rand(32, 4), torch.arange(32) % 2, tmp_path / "run.pt"
+    torch.manual_seed(0)
+    model = nn.Linear(4, 2)
+    plain = list(train(deepcopy(model), x, y, epochs=3))
+    for _ in range(2):  # the second time all rows come from the checkpoint
+        for row in train(deepcopy(model), x, y, epochs=3, checkpoint=path):
+            row["network"] = "small"
+            del row["loss"]
+    assert list(train(deepcopy(model), x, y, epochs=3, checkpoint=path)) == plain
+
+
+def test_no_images_half_a_test_set_and_a_folder_for_a_checkpoint(tmp_path: Path) -> None:
+    x, y, model = torch.rand(8, 4), torch.arange(8) % 2, nn.Linear(4, 2)
+    with pytest.raises(ValueError, match="images must hold at least one image; got none"):
+        next(train(model, x[:0], y[:0], epochs=1))
+    for half in ({"test_images": x}, {"test_labels": y}):
+        with pytest.raises(ValueError, match="test_images and test_labels go together; give both or neither"):
+            next(train(model, x, y, epochs=1, **half))
+    with pytest.raises(IsADirectoryError, match="is a folder; name a file to keep the run in"):
+        next(train(model, x, y, epochs=1, checkpoint=tmp_path))

@@ -111,3 +111,27 @@ def test_the_classifier_sees_the_means_of_the_channels() -> None:
     torch.testing.assert_close(classifier_input(model, x), last.view(4, 64, -1).mean(2))
     headless = nn.Sequential(nn.Conv2d(3, 2, 3), nn.ReLU())
     assert torch.equal(classifier_input(headless, x), outputs(headless, x).flatten(1))
+
+
+class Named(nn.Module):
+    """Calls its head by keyword, once more than needed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.body = nn.Sequential(nn.Linear(4, 4), nn.Tanh(), nn.Linear(4, 4), nn.Tanh())
+        self.head = nn.Linear(4, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.head(input=x)
+        return self.head(input=self.body(x))
+
+
+def test_the_classifier_may_be_called_by_keyword_and_twice() -> None:
+    model, x = Named(), torch.rand(30, 4)
+    with torch.no_grad():
+        assert torch.allclose(classifier_input(model, x, batch_size=7), model.body(x))
+    trials = {trial.layer: trial for trial in without_each(model, x, ["body.0", "body.2"], batch_size=7)}
+    with torch.no_grad():
+        assert torch.allclose(trials["body.0"].classifier_input, model.body[2:](x), atol=1e-6)
+        assert torch.allclose(trials["body.2"].classifier_input, model.body[:2](x), atol=1e-6)

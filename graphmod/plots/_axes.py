@@ -44,6 +44,13 @@ def new_axes(
     return found
 
 
+def class_colors(number: int) -> list[tuple[float, float, float]]:
+    """Returns so many colours that can be told apart, as red, green and blue in [0, 1]."""
+    import seaborn as sns
+
+    return list(sns.color_palette("tab10" if number <= 10 else "husl", number))
+
+
 def width_of(num_layers: int) -> float:
     """Returns the width in inches of a figure with so many layers side by side."""
     return min(max(2.5 + 0.32 * num_layers, 5.5), 12)

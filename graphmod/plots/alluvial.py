@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from ._axes import new_axes
+from ._axes import class_colors, new_axes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -42,7 +42,6 @@ def plot_alluvial(
         >>> plot_alluvial(flows.assign(num_samples=5), ["conv1", "fc"], ["cat", "dog"]).get_ylabel()
         'samples'
     """
-    import seaborn as sns
     from matplotlib.patches import Patch
 
     columns = ("depth", "community", "next_community", "label", "num_samples")
@@ -55,7 +54,7 @@ def plot_alluvial(
         )
     if ax is None:
         ax = new_axes(min(2.5 + 1.1 * num_layers, 14), 5.5)[0]
-    colors = np.array(sns.color_palette("tab10" if len(classes) <= 10 else "husl", len(classes)))
+    colors = np.array(class_colors(len(classes)))
     rank = _ranks(community, following, label, number)
     community, following = rank[community], rank[following]
     gap = GAP * number[depth == 1].sum()

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from ._axes import name_layers, new_axes, width_of
+from ._axes import class_colors, name_layers, new_axes, width_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -29,18 +29,17 @@ def plot_conditions(
         >>> plot_conditions(curves.assign(modularity=[0.1, 0.8], standard_error=0.01)).get_ylabel()
         'modularity Q'
     """
-    import seaborn as sns
-
     names = list(dict.fromkeys([*curves.condition, *(published or {})]))
     others = [name for name in names if name != "clean"]
-    palette = sns.color_palette("tab10" if len(others) <= 10 else "husl", len(others))
-    colors = dict(zip(others, palette, strict=True)) | {"clean": (0, 0, 0)}
+    colors = dict(zip(others, class_colors(len(others)), strict=True)) | {"clean": (0, 0, 0)}
     num_layers = int(curves.depth.max())
     axes = new_axes(width_of(num_layers) + (4.5 if published else 0) + 1.5, 4.5, 1, 2 if published else 1)
-    ax = axes[0]
+    ax, mark = axes[0], "o" if num_layers == 1 else None  # one point makes no line
     for name, curve in curves.groupby("condition", sort=False):
         style = "--" if name in controls else "-"
-        ax.plot(curve.depth, curve.modularity, style, color=colors[name], label=name, linewidth=1.6, zorder=3)
+        ax.plot(
+            curve.depth, curve.modularity, style, color=colors[name], label=name, linewidth=1.6, marker=mark, zorder=3
+        )
         low, high = (curve.modularity + sign * 2 * curve.standard_error for sign in (-1, 1))
         ax.fill_between(curve.depth, low, high, color=colors[name], alpha=0.15, linewidth=0, zorder=2)
     name_layers(ax, curves[curves.condition == curves.condition.iloc[0]])

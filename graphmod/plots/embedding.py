@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from ._axes import new_axes
+from ._axes import class_colors, new_axes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -46,11 +46,9 @@ def plot_embedding(
     Reference:
         Lu et al., "Understanding the Dynamics of DNNs Using Graph Modularity", ECCV 2022, figure 1.
     """
-    import seaborn as sns
-
     points, labels = {layer: np.asarray(place) for layer, place in positions.items()}, np.asarray(labels)
     _check(points, labels, classes, curve)
-    colors = sns.color_palette("tab10" if len(classes) <= 10 else "husl", len(classes))
+    colors = class_colors(len(classes))
     rows = 1 if len(points) < 4 else 2 if len(points) <= 8 else 3
     columns = -(-len(points) // rows)
     beside = 0 if curve is None else 2

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ._axes import new_axes
+from ._axes import class_colors, new_axes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -44,14 +44,13 @@ def plot_graph_strip(
         >>> [len(drawn.get_offsets()) for drawn in ax.collections[1:]]  # the first one holds the edges
         [1, 1]
     """
-    import seaborn as sns
     from matplotlib.collections import LineCollection
 
     places, labels = np.asarray(positions, dtype=float), np.asarray(labels)
     pairs = [np.asarray(one, dtype=int) for one in edges]
     heavy = [np.ones(one.shape[1:]) for one in pairs] if weights is None else [np.asarray(one) for one in weights]
     _check(places, pairs, labels, classes, titles, heavy)
-    colors = np.array(sns.color_palette("tab10" if len(classes) <= 10 else "husl", len(classes)))
+    colors = np.array(class_colors(len(classes)))
     rows = -(-len(places) // 5)
     columns = -(-len(places) // rows)
     width = 2.4 * columns

@@ -1,10 +1,10 @@
 """Modularity curves side by side, one for each value of a setting."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from ._axes import name_layers, new_axes, width_of
+from ._axes import class_colors, name_layers, new_axes, width_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -34,14 +34,16 @@ def plot_sweep(table: pd.DataFrame, by: str, *, ax: "Axes | None" = None) -> "Ax
     if by not in table:
         raise ValueError(f"the table has no column {by!r}; it has {', '.join(table.columns)}")
     curve = table.drop_duplicates("depth").sort_values("depth")
-    ax = new_axes(width_of(len(curve)))[0] if ax is None else ax
     values = list(table[by].unique())
-    colors = sns.color_palette("viridis_r" if pd.api.types.is_numeric_dtype(table[by]) else "tab10", len(values))
+    ax = new_axes(width_of(len(curve)) + 1.5 * (len(values) > 6))[0] if ax is None else ax
+    numeric = pd.api.types.is_numeric_dtype(table[by])
+    colors = sns.color_palette("viridis_r", len(values)) if numeric else class_colors(len(values))
     for value, color in zip(values, colors, strict=True):
         q = table[table[by] == value].groupby("depth").modularity.agg(["mean", "min", "max"])
         ax.plot(q.index, q["mean"], "o-", markersize=4, color=color, label=str(value))
         ax.fill_between(q.index, q["min"], q["max"], color=color, alpha=0.15, linewidth=0)
-    ax.legend(title=by.replace("_", " "), frameon=False)
+    beside: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (1, 1)} if len(values) > 6 else {}
+    ax.legend(title=by.replace("_", " "), frameon=False, **beside)
     name_layers(ax, curve)
     ax.set_ylabel("modularity Q")
     return ax
