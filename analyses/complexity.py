@@ -65,6 +65,8 @@ def main(
         out: Folder of the result.
     """
     settings = dict(locals())
+    if repeats < 2:
+        raise ValueError(f"repeats must be at least 2, over which the interval of a gain is taken; got {repeats}")
     rows, curves, entries = [], [], named(networks)
     with result_folder(out) as folder:
         for dataset in datasets:

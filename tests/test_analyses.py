@@ -282,3 +282,46 @@ def test_other_images_stand_where_an_attack_stands(tmp_path: Path) -> None:
     table = pd.read_csv(tmp_path / "result/table.csv").set_index("condition")
     assert table.departs_at.notna()[f"npz:{tmp_path / 'faint.npz'}"]
     assert table.success.isna()[f"npz:{tmp_path / 'faint.npz'}"]
+
+
+def test_all_studies_take_the_number_of_samples(tmp_path: Path) -> None:
+    from analyses.all import main
+
+    table = main(studies=("ablation", "layer_difference"), num_samples=60, repeats=1, out=tmp_path / "all")
+    assert not table.summary.str.contains("came to no result").any()
+    settings = json.loads((tmp_path / "all/ablation/settings.json").read_text())["settings"]
+    assert settings["num_samples"] == [60]
+    assert len(settings["k"]) > 1
+    assert "out" not in settings
+
+
+def test_layer_difference_takes_the_convolutions_of_any_network(tmp_path: Path) -> None:
+    from analyses.layer_difference import main
+
+    noise = np.random.default_rng(0).integers(0, 256, (40, 32, 32, 3), dtype=np.uint8)
+    np.savez(tmp_path / "noise.npz", images=noise, labels=np.arange(40) % 2)
+    given = {"model": "torchvision:resnet18", "weights": None, "dataset": f"npz:{tmp_path}/noise.npz"}
+    main(**given, num_samples=40, out=tmp_path / "difference")
+    claim = pd.read_csv(tmp_path / "difference/claim.csv").query("pairs == 'all' and measure == 'cka'")
+    assert set(claim.group) == {"outputs", "inside"}
+
+
+def test_complexity_needs_several_draws(tmp_path: Path) -> None:
+    from analyses.complexity import main
+
+    with pytest.raises(
+        ValueError, match="repeats must be at least 2, over which the interval of a gain is taken; got 1"
+    ):
+        main(repeats=1, out=tmp_path / "one")
+
+
+def test_complexity_draws_from_all_classes(tmp_path: Path) -> None:
+    from analyses.complexity import main
+
+    digits = load("digits")
+    order = digits.labels.argsort(stable=True)
+    images, labels = (255 * digits.images[order]).byte(), digits.labels[order]
+    np.savez(tmp_path / "sorted.npz", images=images.numpy(), labels=labels.numpy())
+    main(networks=("digits",), datasets=(f"npz:{tmp_path}/sorted.npz",), num_samples=60, repeats=2, out=tmp_path / "a")
+    curves = pd.read_csv(tmp_path / "a/curves.csv")
+    assert curves.modularity.iloc[-1] > 0.75  # of the first 120 images, which are of two classes, it is below 1/2
