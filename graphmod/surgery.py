@@ -177,7 +177,7 @@ def check_together(model: nn.Module, sample: Tensor, layers: Iterable[str]) -> N
     if len(layers) < 2:
         return
     if reason := hidden_uses(model, sample, {"": [name for layer in layers for name in parts[layer]]})[""]:
-        raise ValueError(f"layers {', '.join(layers)} cannot be removed together: each can, but all that {reason}")
+        raise ValueError(f"layers {', '.join(layers)} can go one by one, but not together: what they do {reason}")
 
 
 def skip_layers(model: nn.Module, layers: Iterable[str], sample: Tensor) -> nn.Module:
