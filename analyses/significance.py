@@ -24,7 +24,8 @@ from graphmod.models import build, outputs_for
 from graphmod.plots.panels import plot_panels
 from graphmod.reports import result_folder, write_figure, write_settings, write_table
 from graphmod.samples import draw
-from graphmod.significance import confidence_interval, permutation_test
+from graphmod.significance import permutation_test
+from graphmod.uncertainty import confidence_interval
 
 SMOKE = {"num_samples": 60, "repeats": 2, "num_permutations": 100}
 

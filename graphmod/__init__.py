@@ -22,10 +22,11 @@ from .plots.curve import plot_curve
 from .pruning import drop_layers, plan_removal, redundant_layers, removable_layers
 from .published import published_curve
 from .resolution import resolution_profile
-from .significance import confidence_interval, permutation_test
+from .significance import permutation_test
 from .similarity import cka_matrix, edge_jaccard, graph_matrix, linear_cka, mutual_neighbors
 from .tracking import ModularityTracker, track_checkpoints
 from .trajectories import community_events, community_flows, prediction_depth
+from .uncertainty import confidence_interval
 
 __version__ = version("graphmod")
 __all__ = [

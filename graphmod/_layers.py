@@ -1,4 +1,4 @@
-"""Which layers a pattern means: `Module, pattern -> names`."""
+"""Which layers, and which of their calls, a pattern means: `Module, pattern -> names`."""
 
 import re
 from collections import Counter
@@ -10,7 +10,7 @@ from torch._dynamo import OptimizedModule
 from torch.nn.modules.conv import _ConvNd
 from torch.nn.parallel import DistributedDataParallel
 
-from ._names import unknown
+from ._names import nearest, unknown
 
 
 class LayerName(str):
@@ -63,6 +63,56 @@ def layer_names(model: nn.Module, pattern: str | Sequence[str] = "blocks") -> li
             raise ValueError(unknown("layer", one, filter(None, modules)))
         chosen.update(found)
     return [name for name in modules if name in chosen]
+
+
+def layer_calls(model: nn.Module, layers: str | Sequence[str]) -> dict[str, set[int] | None]:
+    """Says which of its calls in a forward pass each layer is recorded at; None for all of them.
+
+    Raises:
+        TypeError, ValueError: As `layer_names`.
+
+    Example:
+        >>> layer_calls(nn.Sequential(nn.ReLU(), nn.ReLU()), ["0", "1@2"])
+        {'0': None, '1': {2}}
+    """
+    calls: dict[str, set[int] | None] = {}
+    for pattern in patterns(layers):
+        found = re.fullmatch(r"(.+)@(\d+)", pattern)
+        for name in layer_names(model, type(pattern)(found[1]) if found else pattern):
+            known = calls.get(name, set())
+            calls[name] = known | {int(found[2])} if found and known is not None else None
+    return calls
+
+
+def check_runs(
+    model: nn.Module,
+    layers: str | Sequence[str],
+    calls: Mapping[str, set[int] | None],
+    seen: Sequence[Counter[str]],
+) -> None:
+    """Raises ValueError unless the layers ran as they were asked for.
+
+    Args:
+        model: The network.
+        layers: What was asked for.
+        calls: What that means, as `layer_calls` says.
+        seen: How often each layer ran, for each batch.
+    """
+    exact = {name.partition("@")[0] for name in patterns(layers)}
+    often = {name: [one[name] for one in seen] for name in calls}
+    idle = [name for name in calls if not any(often[name])]
+    others = [name for name, _ in model.named_modules() if name and name not in idle]
+    for name, wanted in calls.items():
+        least, most = min(often[name]), max(often[name])
+        if name in idle and (name in exact or len(idle) == len(calls)):
+            raise ValueError(f"layer {name!r} never runs in a forward pass; {nearest(name, others)}")
+        if wanted and max(wanted) > least:
+            raise ValueError(f"there is no {name}@{max(wanted)}: the layer runs {least} times in a forward pass")
+        if wanted is None and least < most:
+            raise ValueError(
+                f"layer {name!r} runs {least} times for one batch and {most} times for another; name its calls, "
+                f"{name}@1 and so on"
+            )
 
 
 def stages(layers: Iterable[str]) -> dict[str, list[str]]:

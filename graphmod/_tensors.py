@@ -1,4 +1,4 @@
-"""Which tensors can be computed with."""
+"""Which tensors can be computed with, and how many rows of them at once."""
 
 from typing import TypeGuard
 
@@ -8,6 +8,8 @@ from torch import Tensor
 INTEGERS = {
     torch.uint8, torch.uint16, torch.uint32, torch.uint64, torch.int8, torch.int16, torch.int32, torch.int64,
 }  # fmt: skip
+CHUNK = 2**23
+"""Numbers that are held at once: 64 MB of float64."""
 
 
 def is_dense(x: object) -> TypeGuard[Tensor]:
@@ -30,3 +32,13 @@ def kind(x: object) -> str:
     if not isinstance(x, Tensor):
         return type(x).__name__
     return str(x.dtype) if is_dense(x) else f"{x.dtype}, not dense"
+
+
+def in_chunks(number: int, width: int) -> tuple[Tensor, ...]:
+    """Returns the numbers 0 … `number` − 1, int64, in parts for which rows of `width` numbers take `CHUNK` in all.
+
+    Example:
+        >>> [len(part) for part in in_chunks(5, CHUNK // 2)]
+        [2, 2, 1]
+    """
+    return torch.arange(number).split(max(1, CHUNK // width))

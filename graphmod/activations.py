@@ -16,9 +16,8 @@ import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from ._layers import LayerName, patterns, unwrapped
+from ._layers import LayerName, check_runs, layer_calls, unwrapped
 from ._layers import layer_names as layer_names
-from ._names import nearest
 from ._passes import EnoughError, Passes, evaluation, hooked, plain_attention
 from .inputs import Graphs, Inputs, Named, forward, one_row_each
 from .pooling import Pool, check_pool, pool_rows, token_mask
@@ -125,7 +124,7 @@ def layer_activations(
                 forward(model, x)
             seen.append(runs.copy())
             done += len(x)
-    _check_runs(model, layers, calls, seen)
+    check_runs(model, layers, calls, seen)
     often = {name: calls[name] is not None or max(one[name] for one in seen) > 1 for name in calls}
     whole = {f"{name}@{call}" if often[name] else name: rows.pop((name, call)) for name, call in list(rows)}
     return {name: parts[0] if len(parts) == 1 else torch.cat(parts) for name, parts in whole.items()}
@@ -254,48 +253,6 @@ def _room(name: str, row: Tensor, num_rows: int, device: torch.device | str | No
         )
     with tempfile.TemporaryFile() as file:  # it goes when the mapping does
         return torch.from_numpy(np.memmap(file, np.uint8, "w+", shape=size)).view(row.dtype).view(shape)
-
-
-def layer_calls(model: nn.Module, layers: str | Sequence[str]) -> dict[str, set[int] | None]:
-    """Says which of its calls in a forward pass each layer is recorded at; None for all of them.
-
-    Raises:
-        TypeError, ValueError: As `layer_names`.
-
-    Example:
-        >>> layer_calls(nn.Sequential(nn.ReLU(), nn.ReLU()), ["0", "1@2"])
-        {'0': None, '1': {2}}
-    """
-    calls: dict[str, set[int] | None] = {}
-    for pattern in patterns(layers):
-        found = re.fullmatch(r"(.+)@(\d+)", pattern)
-        for name in layer_names(model, type(pattern)(found[1]) if found else pattern):
-            known = calls.get(name, set())
-            calls[name] = known | {int(found[2])} if found and known is not None else None
-    return calls
-
-
-def _check_runs(
-    model: nn.Module,
-    layers: str | Sequence[str],
-    calls: Mapping[str, set[int] | None],
-    seen: Sequence[Counter[str]],
-) -> None:
-    exact = {name.partition("@")[0] for name in patterns(layers)}
-    often = {name: [one[name] for one in seen] for name in calls}
-    idle = [name for name in calls if not any(often[name])]
-    others = [name for name, _ in model.named_modules() if name and name not in idle]
-    for name, wanted in calls.items():
-        least, most = min(often[name]), max(often[name])
-        if name in idle and (name in exact or len(idle) == len(calls)):
-            raise ValueError(f"layer {name!r} never runs in a forward pass; {nearest(name, others)}")
-        if wanted and max(wanted) > least:
-            raise ValueError(f"there is no {name}@{max(wanted)}: the layer runs {least} times in a forward pass")
-        if wanted is None and least < most:
-            raise ValueError(
-                f"layer {name!r} runs {least} times for one batch and {most} times for another; name its calls, "
-                f"{name}@1 and so on"
-            )
 
 
 def num_bytes(size: int | str) -> int:

@@ -15,7 +15,7 @@ from .curves import dynamic_graph, measure
 from .graphs._dynamic import DynamicGraph
 from .metrics.label_overlap import label_overlap
 from .metrics.modularity import modularity
-from .significance import standard_error
+from .uncertainty import standard_error
 
 
 def attacked_curves(

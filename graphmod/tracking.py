@@ -15,7 +15,8 @@ import torch
 from torch import nn
 
 from ._files import atomic_file
-from .activations import layer_calls, layer_sizes
+from ._layers import layer_calls
+from .activations import layer_sizes
 from .curves import Metric, dynamic_graph, measure
 from .graphs._topk import check_k
 from .metrics.modularity import modularity_terms

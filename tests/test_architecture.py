@@ -57,6 +57,7 @@ RANKS = [
         "similarity",
         "training",
         "trajectories",
+        "uncertainty",
     },
     {"_cuts", "resolution"},
     {"surgery", "trials"},

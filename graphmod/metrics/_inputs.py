@@ -142,6 +142,19 @@ def undirected_edges(graph: Data) -> tuple[Tensor, Tensor, Tensor]:
     return pairs // graph.num_nodes, pairs % graph.num_nodes, weight
 
 
+def edge_shares(graph: Data) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Returns what Q is made of, for one graph read as in `undirected_edges`.
+
+    Returns:
+        The pairs of adjacent nodes i ≤ j, int64 `[P]` both; s_i / 2W of each node, `[N]`, and each pair's share of W,
+        `[P]`, float64, which sum to 1 both.
+    """
+    first, second, weight = undirected_edges(graph)
+    total = weight.sum()
+    strength = scatter(weight.repeat(2), torch.cat([first, second]), dim_size=graph.num_nodes) / (2 * total)
+    return first, second, strength, weight / total
+
+
 def graph_of_node(graph: Data) -> tuple[Tensor, int]:
     """Returns the number of each node's graph, int64 `[N]`, and how many graphs there are."""
     if isinstance(graph, Batch):
