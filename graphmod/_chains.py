@@ -18,7 +18,7 @@ from .inputs import forward
 WEIGHTED = (_ConvNd, nn.Linear)
 FOLLOWERS = (_BatchNorm, nn.GroupNorm, nn.LayerNorm, nn.Dropout, nn.Dropout2d, nn.Identity)
 """What a convolution of a plain chain takes with it, beside the activations of `torch.nn`."""
-OTHERS = (nn.Embedding, nn.EmbeddingBag, nn.LayerNorm, nn.RNNBase)
+NO_STEPS = (nn.Embedding, nn.EmbeddingBag, nn.LayerNorm, nn.RNNBase)
 """What has matrices and is no step of a chain."""
 
 
@@ -109,7 +109,7 @@ def num_weights(module: nn.Module) -> int:
 def _is_weighted(module: nn.Module) -> bool:
     """Whether a module is a convolution or linear layer, or has matrices of its own, as GPT-2's linear layers have."""
     matrices = any(parameter.dim() == 2 for parameter in module.parameters(recurse=False))
-    return isinstance(module, WEIGHTED) or (matrices and not isinstance(module, OTHERS))
+    return isinstance(module, WEIGHTED) or (matrices and not isinstance(module, NO_STEPS))
 
 
 def has_weights(module: nn.Module) -> bool:

@@ -17,6 +17,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from ._files import atomic_file
+from .plots._axes import distinct_colors
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -192,10 +193,9 @@ def _checked(
 
 
 def _colors(num_classes: int) -> list[Color]:
-    import seaborn as sns
-
-    shades = sns.color_palette("tab10" if num_classes <= 10 else "husl", num_classes)
-    return [(round(255 * red), round(255 * green), round(255 * blue)) for red, green, blue in shades]
+    return [
+        (round(255 * red), round(255 * green), round(255 * blue)) for red, green, blue in distinct_colors(num_classes)
+    ]
 
 
 def _mixed(color: Color, share: float) -> Color:

@@ -111,13 +111,13 @@ def failure_prediction(
                 "more samples, or some that the network was not trained on"
             )
         given = (data, probabilities, wrong, splits, width, hidden, epochs, k, seed)
-        work = Finished(_judged, *given)
+        work = Finished(_scores, *given)
         if file := work.done("scores"):
             rows += read_json(file)
         else:
-            judged = _judged(*given)
-            work.keep("scores", partial(Path.write_text, data=json.dumps(judged)))
-            rows += judged
+            found = _scores(*given)
+            work.keep("scores", partial(Path.write_text, data=json.dumps(found)))
+            rows += found
     return pd.DataFrame(rows, columns=["layer", "depth", "split", "method", "auroc", "average_precision", "wrong"])
 
 
@@ -163,7 +163,7 @@ def sample_features(x: Tensor, probabilities: Tensor, width: int, seed: int = 0)
     return ((features - features.mean(0)) / features.std(0).clamp(min=1e-9)).float()
 
 
-def _judged(
+def _scores(
     data: Data,
     probabilities: Tensor,
     wrong: Tensor,

@@ -93,11 +93,10 @@ class LayerModularity(Metric):
     def compute(self) -> Tensor | dict[str, Tensor]:
         """Returns Q in [−1, 1], float64 `[]`, NaN of at most k samples; by layer where layers were named."""
         labels = dim_zero_cat(self.target)
-        few = len(labels) <= self.k  # as the last batch of an epoch may be, of which a call returns Q by itself
-        found = [
-            labels.new_full((), torch.nan, dtype=torch.float64)
-            if few
-            else modularity(self.graph(dim_zero_cat(getattr(self, f"rows{i}")), self.k, y=labels))
-            for i in range(len(self.layers or [""]))
-        ]
+        states = [f"rows{i}" for i in range(len(self.layers or [""]))]
+        if len(labels) <= self.k:  # the last batch of an epoch, say, of which a call returns Q by itself
+            found = [labels.new_full((), torch.nan, dtype=torch.float64) for _ in states]
+        else:
+            rows = [dim_zero_cat(getattr(self, state)) for state in states]
+            found = [modularity(self.graph(x, self.k, y=labels)) for x in rows]
         return found[0] if self.layers is None else dict(zip(self.layers, found, strict=True))

@@ -14,6 +14,9 @@ from torch_geometric.data import Batch, Data
 
 from graphmod import _tensors, knn_graph, modularity
 from graphmod.significance import null_moments, permutation_test, shuffled_modularity
+from graphmod.uncertainty import bootstrap, confidence_interval, standard_error
+
+FUNCTIONS = permutation_test, shuffled_modularity, null_moments, standard_error, confidence_interval, bootstrap
 
 
 def blobs(n: int, separation: float, seed: int) -> tuple[Tensor, Tensor]:
@@ -115,7 +118,7 @@ def test_without_edges_all_is_nan() -> None:
     assert all(value.isnan() for value in permutation_test(empty).values())
 
 
-@pytest.mark.parametrize("function", [permutation_test, shuffled_modularity, null_moments])
+@pytest.mark.parametrize("function", FUNCTIONS)
 def test_bad_input(function) -> None:
     x, labels = blobs(30, 1.0, seed=0)
     graph = knn_graph(x, 3, y=labels)

@@ -44,7 +44,7 @@ def new_axes(
     return found
 
 
-def class_colors(number: int) -> list[tuple[float, float, float]]:
+def distinct_colors(number: int) -> list[tuple[float, float, float]]:
     """Returns so many colours that can be told apart, as red, green and blue in [0, 1]."""
     import seaborn as sns
 

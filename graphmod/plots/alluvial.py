@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from ._axes import class_colors, new_axes
+from ._axes import distinct_colors, new_axes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -54,7 +54,7 @@ def plot_alluvial(
         )
     if ax is None:
         ax = new_axes(min(2.5 + 1.1 * num_layers, 14), 5.5)[0]
-    colors = np.array(class_colors(len(classes)))
+    colors = np.array(distinct_colors(len(classes)))
     rank = _ranks(community, following, label, number)
     community, following = rank[community], rank[following]
     gap = GAP * number[depth == 1].sum()

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from ._axes import class_colors, name_layers, new_axes, width_of
+from ._axes import distinct_colors, name_layers, new_axes, width_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -31,7 +31,7 @@ def plot_conditions(
     """
     names = list(dict.fromkeys([*curves.condition, *(published or {})]))
     others = [name for name in names if name != "clean"]
-    colors = dict(zip(others, class_colors(len(others)), strict=True)) | {"clean": (0, 0, 0)}
+    colors = dict(zip(others, distinct_colors(len(others)), strict=True)) | {"clean": (0, 0, 0)}
     num_layers = int(curves.depth.max())
     axes = new_axes(width_of(num_layers) + (4.5 if published else 0) + 1.5, 4.5, 1, 2 if published else 1)
     ax, mark = axes[0], "o" if num_layers == 1 else None  # one point makes no line

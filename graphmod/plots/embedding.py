@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from ._axes import class_colors, new_axes
+from ._axes import distinct_colors, new_axes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -48,7 +48,7 @@ def plot_embedding(
     """
     points, labels = {layer: np.asarray(place) for layer, place in positions.items()}, np.asarray(labels)
     _check(points, labels, classes, curve)
-    colors = class_colors(len(classes))
+    colors = distinct_colors(len(classes))
     rows = 1 if len(points) < 4 else 2 if len(points) <= 8 else 3
     columns = -(-len(points) // rows)
     beside = 0 if curve is None else 2

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ._axes import class_colors, new_axes
+from ._axes import distinct_colors, new_axes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -50,7 +50,7 @@ def plot_graph_strip(
     pairs = [np.asarray(one, dtype=int) for one in edges]
     heavy = [np.ones(one.shape[1:]) for one in pairs] if weights is None else [np.asarray(one) for one in weights]
     _check(places, pairs, labels, classes, titles, heavy)
-    colors = np.array(class_colors(len(classes)))
+    colors = np.array(distinct_colors(len(classes)))
     rows = -(-len(places) // 5)
     columns = -(-len(places) // rows)
     width = 2.4 * columns

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from ._axes import class_colors, name_layers, new_axes, width_of
+from ._axes import distinct_colors, name_layers, new_axes, width_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -37,7 +37,7 @@ def plot_sweep(table: pd.DataFrame, by: str, *, ax: "Axes | None" = None) -> "Ax
     values = list(table[by].unique())
     ax = new_axes(width_of(len(curve)) + 1.5 * (len(values) > 6))[0] if ax is None else ax
     numeric = pd.api.types.is_numeric_dtype(table[by])
-    colors = sns.color_palette("viridis_r", len(values)) if numeric else class_colors(len(values))
+    colors = sns.color_palette("viridis_r", len(values)) if numeric else distinct_colors(len(values))
     for value, color in zip(values, colors, strict=True):
         q = table[table[by] == value].groupby("depth").modularity.agg(["mean", "min", "max"])
         ax.plot(q.index, q["mean"], "o-", markersize=4, color=color, label=str(value))
