@@ -37,8 +37,8 @@ def resume(
     with readable(checkpoint, "a checkpoint of this training"):
         if fingerprint(model.state_dict().values()) == fingerprint(state["model"].values()):
             settings = settings | {"weights": found.get("weights")}
-    if found != settings:
-        raise ValueError(f"{checkpoint} is of another run, with {found}; remove it to start anew")
+    if unlike := {name: found.get(name) for name in (found | settings) if found.get(name) != settings.get(name)}:
+        raise ValueError(f"{checkpoint} is of another run, with {unlike}; remove it to start anew")
     with readable(checkpoint, "a checkpoint of this training"):
         restore(model, optimizer, schedule, state)
     return state["history"], settings

@@ -59,10 +59,16 @@ def atomic_file(path: str | Path) -> Iterator[Path]:
             yield temporary
             with temporary.open("rb") as file:
                 os.fsync(file.fileno())
-            temporary.chmod(0o644)
+            temporary.chmod(0o666 & ~_umask())
             temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _umask() -> int:
+    """The permissions that new files are not to have; there is no other way to read them than to set them."""
+    os.umask(mask := os.umask(0o077))
+    return mask
 
 
 @contextmanager
@@ -83,7 +89,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=prefix))
     old = temporary.with_name(f"{temporary.name}.old")
     try:
-        temporary.chmod(0o755)
+        temporary.chmod(0o777 & ~_umask())
         with in_use(temporary):
             yield temporary
             if path.exists():

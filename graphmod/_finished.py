@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import fields, is_dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +78,7 @@ class Finished:
         self._folder, self._digest = _OPEN.get(), hashlib.blake2b(digest_size=16)
         try:
             if self._folder is not None:
+                self._digest.update(_own_source())
                 _feed(self._digest, depends)
         except (_UnknownError, TypeError, RuntimeError):  # a set without an order, a sparse tensor, a circle
             self._folder = None
@@ -109,6 +110,15 @@ class Finished:
         piece = self._digest.copy()
         piece.update(name.encode())
         return piece.hexdigest()
+
+
+@cache
+def _own_source() -> bytes:
+    """What the text of this package is, in 16 bytes: work of another version is done again."""
+    digest = hashlib.blake2b(digest_size=16)
+    for file in sorted(Path(__file__).parent.rglob("*.py")):
+        digest.update(file.read_bytes())
+    return digest.digest()
 
 
 class _UnknownError(Exception):

@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .inputs import output_tensor
+
 Precision = Literal["float32", "bfloat16"]
 Step = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 """Takes images and labels to the loss and the number of them that are recognised, and leaves gradients behind."""
@@ -84,9 +86,9 @@ def recorded(step: Step, model: nn.Module, x: Tensor, y: Tensor) -> Step:
 
 def _logits(model: nn.Module, images: Tensor, precision: Precision) -> Tensor:
     if precision == "float32":
-        return model(images)
+        return output_tensor(model(images))
     with torch.autocast(images.device.type, torch.bfloat16):
-        logits = model(images)
+        logits = output_tensor(model(images))
     return logits.float()
 
 

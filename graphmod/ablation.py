@@ -134,7 +134,7 @@ def rank_stability(table: pd.DataFrame, **default: Any) -> pd.DataFrame:
             raise ValueError(unknown("setting", name, SETTINGS))
     published = {"num_samples": table.num_samples.max(), "k": 3, "metric": "cosine", "symmetrize": "mean"}
     wanted = {**published, "weight": "similarity", **default}
-    mean = table.pivot_table(index=SETTINGS, columns="depth", values="modularity")
+    mean = table.groupby([*SETTINGS, "depth"]).modularity.mean().unstack("depth")
     key = tuple(wanted[name] for name in SETTINGS)
     if key not in mean.index:
         raise ValueError(f"the default {wanted} is not one of the settings in the table; name one that is")

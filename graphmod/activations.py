@@ -7,7 +7,7 @@ import re
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -20,6 +20,8 @@ from ._layers import LayerName, check_runs, layer_calls, unwrapped
 from ._layers import layer_names as layer_names
 from ._passes import EnoughError, Passes, evaluation, hooked, plain_attention
 from .inputs import Graphs, Inputs, Named, forward, one_row_each
+from .inputs import first_tensor as first_tensor
+from .inputs import output_tensor as output_tensor
 from .pooling import Pool, check_pool, pool_rows, token_mask
 from .samples import batches
 
@@ -199,29 +201,6 @@ def layer_sizes(
     """
     few = layer_activations(model, samples[:2], layers, pool=pool, progress=False)
     return {LayerName(name): rows[0].nbytes * len(samples) for name, rows in few.items()}
-
-
-def first_tensor(output: Any) -> Tensor | None:
-    """Returns the tensor that stands for a layer's output, or None if there is none."""
-    if isinstance(output, Tensor):
-        return output
-    if isinstance(output, Mapping):
-        output = [output["last_hidden_state"]] if "last_hidden_state" in output else list(output.values())
-    if isinstance(output, Sequence):
-        return next((item for item in output if isinstance(item, Tensor)), None)
-    return None
-
-
-def output_tensor(output: Any) -> Tensor:
-    """Returns the tensor that stands for a network's output.
-
-    Raises:
-        TypeError: If it holds none.
-    """
-    x = first_tensor(output)
-    if x is None:
-        raise TypeError(f"the network gives {type(output).__name__}, which holds no tensor; let it give one")
-    return x
 
 
 def _rows(name: str, output: Any, samples: Any, pool: Pool) -> Tensor:

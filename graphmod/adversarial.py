@@ -16,7 +16,7 @@ from ._finished import Finished
 from ._names import unknown
 from ._passes import evaluation
 from .attacks import attack_settings, find_attack
-from .inputs import forward
+from .inputs import forward, output_tensor
 from .models._normalize import Normalize
 from .samples import draw
 
@@ -55,7 +55,7 @@ def predictions(model: nn.Module, images: Tensor, *, batch_size: int = 250) -> T
         batch_size: Images in one forward pass.
     """
     with torch.no_grad(), evaluation(model):
-        return torch.cat([forward(model, x) for x in images.split(batch_size)]).to(images.device)
+        return torch.cat([output_tensor(forward(model, x)) for x in images.split(batch_size)]).to(images.device)
 
 
 def attacked(

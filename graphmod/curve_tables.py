@@ -45,7 +45,7 @@ def rank_correlation(curve: pd.DataFrame, reference: str = "modularity") -> pd.D
 
     Returns:
         One row a metric, the reference left out: `metric`, `spearman`, its rank correlation with the reference over the
-        layers, in [−1, 1] (NaN for a constant one), and `num_layers`.
+        layers, in [−1, 1] (NaN for a constant one), and `num_layers`, those in which it and the reference have a value.
 
     Raises:
         ValueError: If the table has no such metric.
@@ -61,7 +61,8 @@ def rank_correlation(curve: pd.DataFrame, reference: str = "modularity") -> pd.D
         raise ValueError(f"the table has no metric {reference!r}; it has {', '.join(map(str, metrics))}")
     order = curve[metrics].corr(method="spearman")[reference].drop(reference)
     table = order.rename_axis("metric").rename("spearman").reset_index()
-    table["num_layers"] = len(curve)
+    both = curve[metrics].notna().mul(curve[reference].notna(), axis=0).sum()
+    table["num_layers"] = table.metric.map(both)
     return table
 
 
@@ -89,6 +90,7 @@ def compare_curves(curve: pd.DataFrame, others: Mapping[str, pd.DataFrame]) -> p
         raise ValueError("a curve of one layer cannot be compared with others; select two layers or more")
     rows = []
     for name, other in others.items():
+        other = other.sort_values("depth")
         relative = (other.depth - other.depth.min()) / (other.depth.max() - other.depth.min())
         own = (curve.depth - curve.depth.min()) / (curve.depth.max() - curve.depth.min())
         stretched = pd.Series(np.interp(own, relative, other.modularity), curve.index)

@@ -161,7 +161,7 @@ def from_activations(
         if not graphs:
             _check_classes(y, k)
         x = x.to(device)
-        graphs[name] = graph(x, k, y=y.to(x.device), layer=name, **graph_options)
+        graphs[str(name)] = graph(x, k, y=y.to(x.device), layer=str(name), **graph_options)
     return DynamicGraph(graphs)
 
 
@@ -179,7 +179,8 @@ def measure(
         A long table: `repeat` (from 0), `layer`, `depth` (from 1), `metric`, `value`.
 
     Raises:
-        TypeError: If the graphs are no `DynamicGraph`, or a metric is no function.
+        TypeError: If the graphs are no `DynamicGraph`, a metric is no function, or gives no numbers.
+        ValueError: If two metrics have one name.
 
     Example:
         >>> import torch
@@ -194,12 +195,15 @@ def measure(
         if not isinstance(one, DynamicGraph):
             raise TypeError(f"graphs must be one DynamicGraph, or several; got {type(one).__name__}")
         for depth, (layer, graph) in enumerate(one.items(), start=1):
+            found: dict[str, float] = {}
             for function in functions:
                 if not callable(function):
                     raise TypeError(f"metrics must be functions of a graph; got {function!r}")
-                found = function(graph)
-                named = found if isinstance(found, Mapping) else {_name(function): found}
-                rows += [(repeat, layer, depth, name, float(value)) for name, value in named.items()]
+                named = _numbers(function, function(graph))
+                if twice := sorted(found.keys() & named.keys()):
+                    raise ValueError(f"two metrics are called {twice[0]!r}; let one return a dict with another name")
+                found |= named
+            rows += [(repeat, layer, depth, name, value) for name, value in found.items()]
     return pd.DataFrame(rows, columns=["repeat", "layer", "depth", "metric", "value"])
 
 
@@ -284,8 +288,14 @@ def _check_classes(y: Tensor, k: int) -> None:
         )
 
 
-def _name(function: Metric) -> str:
+def _numbers(function: Metric, found: Any) -> dict[str, float]:
+    """What a metric has returned, by name; a number alone has the name of the function."""
     while isinstance(function, partial):
         function = function.func
-    name: str = inspect.unwrap(function).__name__
-    return name
+    name = getattr(inspect.unwrap(function), "__name__", type(function).__name__)
+    named = found if isinstance(found, Mapping) else {name: found}
+    try:
+        return {key: float(value) for key, value in named.items()}
+    except (TypeError, ValueError, RuntimeError) as error:
+        wrong = type(found).__name__
+        raise TypeError(f"metric {name!r} must return a number, or numbers by name; got {wrong}") from error

@@ -184,6 +184,29 @@ def forward(model: nn.Module, x: Any) -> Any:
     raise TypeError(f"the network's forward needs {', '.join(unmet)}, and the samples have {', '.join(parts)}")
 
 
+def first_tensor(output: Any) -> Tensor | None:
+    """Returns the tensor that stands for a layer's output, or None if there is none."""
+    if isinstance(output, Tensor):
+        return output
+    if isinstance(output, Mapping):
+        output = [output["last_hidden_state"]] if "last_hidden_state" in output else list(output.values())
+    if isinstance(output, Sequence):
+        return next((item for item in output if isinstance(item, Tensor)), None)
+    return None
+
+
+def output_tensor(output: Any) -> Tensor:
+    """Returns the tensor that stands for a network's output.
+
+    Raises:
+        TypeError: If it holds none.
+    """
+    x = first_tensor(output)
+    if x is None:
+        raise TypeError(f"the network gives {type(output).__name__}, which holds no tensor; let it give one")
+    return x
+
+
 def moved(x: Tensor, model: nn.Module) -> Tensor:
     """Returns a tensor on the device and, if it is floating, with the type of a network's first floating parameter."""
     like = next((one for one in model.parameters() if one.is_floating_point()), None)

@@ -20,7 +20,8 @@ def pool_rows(x: Tensor, how: Pool = "flatten", mask: Tensor | None = None) -> T
         how: One of the following, or a function of the output.
 
             - `"flatten"`: everything in one row;
-            - `"mean"`: the mean over the tokens, or over the pixels of each channel;
+            - `"mean"`: the mean over the tokens, or over the pixels of each channel. Channels come first, or last where
+              only so the map is square, as in Swin; for any other order pass a function;
             - `"cls"`: the first token that is there; `"last"`: the last one. What is not of tokens is flattened.
         mask: Which tokens are there and not padding, bool or 0 and 1, `[B, T]`; all of them if None.
 
@@ -54,7 +55,8 @@ def pool_rows(x: Tensor, how: Pool = "flatten", mask: Tensor | None = None) -> T
         else:
             x = x[rows, x.shape[1] - 1 - ahead.flip(1).argmax(1)]
     elif x.dim() > 3 and how == "mean":
-        x = x.flatten(2).mean(2)
+        last = x.dim() == 4 and x.shape[1] == x.shape[2] != x.shape[3]
+        x = (x.movedim(-1, 1) if last else x).flatten(2).mean(2)
     return x.reshape(len(x), -1) if x.dim() else x
 
 

@@ -8,6 +8,8 @@ import pandas as pd
 from torch import Tensor, nn
 
 from ._finished import Finished
+from ._layers import LayerName
+from .activations import layer_sizes
 from .costs import latency
 from .curves import modularity_curve
 from .pruning import beyond_layout, drop_layers, plan_removal, removable_layers
@@ -31,7 +33,8 @@ class Retrained:
         networks: The trained networks by name, the whole one first, as `whole`.
         plans: The layers that were removed, by name, as tables of `plan_removal` or with the column `layer` only.
         table: One row a network: `network`, `removed`, the columns of `compare_networks` as it was before its training,
-            those of `summarize_training`, `last_q` (modularity of the last layer), and `latency` of a batch in seconds.
+            those of `summarize_training`, `last_q` (modularity of the last of the whole network's blocks that is left,
+            NaN if none is), and `latency` of a batch in seconds.
         epochs: One row a network and epoch, see `train_alike`.
         curves: The modularity curve of each trained network, with the column `network`; a layer has the name and
             the depth that it has in the whole one.
@@ -112,15 +115,18 @@ def prune_and_train(
     parts.append(train_alike(networks, *left, epochs=epochs, teacher=whole, teacher_weight=teacher_weight, **options))
     table = table.merge(summarize_training(parts[-1]))
     shown = draw(test[1], min(MEASURED, len(test[1])), seed=seed)[0]
-    measured = [modularity_curve(one, test[0][shown], test[1][shown]) for one in networks.values()]
-    table["last_q"] = [curve.modularity.iloc[-1] for curve in measured]
+    points = {name.partition("@")[0] for name in layer_sizes(whole, test[0][:2])}
+    names = [names_before(whole, plan.layer) for plan in plans.values()]  # "blocks" of what is left may be others
+    curves = {}
+    for (name, network), before in zip(networks.items(), names, strict=True):
+        if layers := [LayerName(now) for now, was in before.items() if was in points]:
+            curve = modularity_curve(network, test[0][shown], test[1][shown], layers=layers)
+            curves[name] = curve.assign(layer=_names(curve.layer, before))
+    table["last_q"] = table.network.map({name: curve.modularity.iloc[-1] for name, curve in curves.items()})
     table["latency"] = table.network.map(latency(networks, test[0][:batch_size]))
-    places = measured[0][["layer", "depth"]]
-    curves = [
-        curve.drop(columns="depth").assign(layer=_names(curve.layer, names_before(whole, plan.layer))).merge(places)
-        for curve, plan in zip(measured, plans.values(), strict=True)
-    ]
-    curve = pd.concat([one.assign(network=name) for name, one in zip(networks, curves, strict=True)], ignore_index=True)
+    places = curves["whole"][["layer", "depth"]]
+    placed = [curve.drop(columns="depth").merge(places).assign(network=name) for name, curve in curves.items()]
+    curve = pd.concat(placed, ignore_index=True)
     return Retrained(networks, plans, table, pd.concat(parts, ignore_index=True), curve, held)
 
 

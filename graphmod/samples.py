@@ -27,7 +27,7 @@ def batches(samples: Any, batch_size: int = 256) -> Iterator[tuple[Any, Any]]:
     Args:
         samples: One of the following; images of bytes become numbers in [0, 1].
 
-            - a tensor or array `[N, ...]`, or several by name (a tokenizer's output);
+            - a tensor or array `[N, ...]`, or several by name (a tokenizer's output); a tuple of these and labels;
             - a map-style data set, of torch or of Hugging Face;
             - anything that yields batches `x`, `(x, y)`, or tensors by name with the labels under `labels`, `label`,
               `y` or `target`, such as a `DataLoader`;
@@ -62,8 +62,10 @@ def _source(samples: Any, batch_size: int) -> Iterable[Any]:
     """Batches, of whatever kind they are."""
     if isinstance(samples, np.ndarray):
         samples = torch.as_tensor(samples)
-    if isinstance(samples, Mapping):
+    if isinstance(samples, Mapping) or _is_labelled(samples):
         x, y = _pair(samples)
+        if y is not None and len(y) != len(x):
+            raise ValueError(f"labels must have shape [{len(x)}], one for each sample; got [{len(y)}]")
         return [(x[start : start + batch_size], None if y is None else y[start : start + batch_size])
                 for start in range(0, len(x), batch_size)]  # fmt: skip
     if isinstance(samples, Data):
@@ -106,7 +108,18 @@ def _pair(batch: Any) -> tuple[Any, Any]:
         raise TypeError(
             f"samples must be a tensor or yield tensors x, pairs (x, y) or tensors by name; got {type(x).__name__}"
         )
+    if isinstance(y, int) or (_is_array(y) and y.ndim == 0):
+        raise TypeError(
+            "samples must come in batches; wrap single ones (x, y) as in DataLoader(samples, batch_size=256)"
+        )
     return _floating(torch.as_tensor(x)), y
+
+
+def _is_labelled(samples: Any) -> bool:
+    """Whether this is a tuple of samples and their labels, and not one of two batches, as `split` gives."""
+    if not isinstance(samples, tuple) or len(samples) != 2 or isinstance(samples[0], tuple | list):
+        return False
+    return (isinstance(samples[0], Mapping | Named) or np.ndim(samples[0]) > 1) and np.ndim(samples[1]) == 1
 
 
 def _is_array(value: Any) -> bool:
@@ -148,14 +161,16 @@ def collect(samples: Any, labels: Any = None, *, num_samples: int | None = None)
 
 def collect_inputs(samples: Any, labels: Any = None, *, num_samples: int | None = None) -> tuple[Any, Tensor]:
     """Does the same for samples of any kind; returns a tensor `[N, ...]` or one of `graphmod.inputs`, and labels."""
-    if labels is not None and isinstance(samples, DataLoader) and not isinstance(samples.sampler, SequentialSampler):
+    if labels is not None and isinstance(samples, DataLoader) and not _in_order(samples):
         raise ValueError(
             "labels were passed beside a loader that gives its samples in another order; let it yield (x, y)"
         )
     xs: list[Any] = []
     ys: list[Any] = []
-    at_once = isinstance(samples, Tensor | np.ndarray | Mapping | Named | Graphs)  # what is whole is not copied
-    for x, y in batches(samples, 2**40 if at_once else 256):
+    whole = isinstance(samples, Tensor | np.ndarray | Mapping | Named | Graphs) or _is_labelled(
+        samples
+    )  # is not copied
+    for x, y in batches(samples, 2**40 if whole else 256):
         xs.append(x)
         ys.append(y)
         if num_samples is not None and sum(map(len, xs)) >= num_samples:
@@ -180,6 +195,12 @@ def collect_inputs(samples: Any, labels: Any = None, *, num_samples: int | None 
     if len(y.unique()) < 2:
         raise ValueError(f"labels must name at least two classes; all {len(y)} samples have the same")
     return x, y
+
+
+def _in_order(loader: DataLoader[Any]) -> bool:
+    """Whether a loader is known to yield its samples as they stand."""
+    by_batch = loader.batch_sampler
+    return isinstance(loader.sampler if by_batch is None else getattr(by_batch, "sampler", None), SequentialSampler)
 
 
 def draw(

@@ -229,6 +229,8 @@ def _grams(activations: Activations) -> tuple[list[str], Tensor, Tensor]:
         raise TypeError(f"activations must be a mapping from layers to tensors, or such pairs; got {kind}")
     for name, x in activations.items() if isinstance(activations, Mapping) else activations:
         _check_features(x, f"layer {name!r}")
+        if name in grams:
+            raise ValueError(f"layer {name!r} is there twice; give every layer a name of its own")
         first, other = next(iter(grams.items()), (name, x))
         if len(x) != len(other):
             raise ValueError(f"layers must hold the same samples; {first!r} has {len(other)}, {name!r} has {len(x)}")

@@ -95,14 +95,16 @@ class ModularityTracker:
         self._metrics = [metrics] if callable(metrics) else list(metrics)
         self._path, self._writer, self._options = path, writer, options
         self.table = pd.DataFrame(columns=list(COLUMNS)).astype(COLUMNS)
-        if path is not None and Path(path).exists():
+        self._found = path is not None and Path(path).exists()  # and not yet gone on with
+        if path is not None and self._found:
             self.table = _read(path, self._layers)
 
     def step(self, epoch: int, /, **extra: Any) -> pd.DataFrame:
         """Measures the network as it is now.
 
         Args:
-            epoch: Number of epochs that it was trained, at least 0. What was measured at this epoch before is replaced.
+            epoch: Number of epochs that it was trained, at least 0. What was measured at this epoch before is replaced;
+                of a table found in the file of `path`, the first step also drops what is of later epochs.
             **extra: Numbers of the whole network that are to stand in the table, such as `accuracy=0.9`.
 
         Returns:
@@ -123,6 +125,8 @@ class ModularityTracker:
         with _generators_kept(self._model):
             graphs = dynamic_graph(self._model, self._samples, self._labels, self._layers, k=self._k, **self._options)
         rows = measure(graphs, self._metrics).drop(columns="repeat")
+        if self._found:
+            self.table, self._found = _before(self.table, epoch, set(rows.metric), self._path), False
         if self._writer is not None:
             for layer, metric, value in zip(rows.layer, rows.metric, rows.value, strict=True):
                 self._writer.add_scalar(f"{metric}/{layer}", value, int(epoch))
@@ -231,6 +235,18 @@ def _read(path: str | Path, layers: Sequence[str]) -> pd.DataFrame:
     if set(found) != set(layers):
         raise ValueError(
             f"{path} is of other layers, {', '.join(found)} instead of {', '.join(layers)}; choose another path"
+        )
+    return table
+
+
+def _before(table: pd.DataFrame, epoch: int, metrics: set[str], path: str | Path | None) -> pd.DataFrame:
+    """The part of a table that a run at this epoch goes on with."""
+    table = table[table.epoch < epoch]
+    found = set(table.metric[table.depth > 0])
+    if found and found != metrics:
+        raise ValueError(
+            f"{path} is of other metrics, {', '.join(sorted(found))} instead of {', '.join(sorted(metrics))}; choose "
+            "another path"
         )
     return table
 

@@ -18,7 +18,7 @@ from ._checkpoints import fingerprint, resume
 from ._files import atomic_file
 from ._passes import evaluation
 from ._steps import Precision, recorded, seeded, step_of
-from .activations import output_tensor
+from .inputs import forward, output_tensor
 
 
 def train(
@@ -160,6 +160,8 @@ def train(
     for epoch in range(len(history) + 1, epochs + 1):
         generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
         steps = torch.randperm(len(images), generator=generator).to(home).split(batch_size)
+        if len(steps) > 1 and len(steps[-1]) == 1:  # of which batch norm cannot take the deviation
+            steps = (*steps[:-2], torch.cat(steps[-2:]))
         losses, correct = [], []  # they stay on the device, so that nothing waits for it within the epoch
         rate = float(schedule.get_last_lr()[0])
         model.train()
@@ -218,7 +220,9 @@ def accuracy(model: nn.Module, images: Tensor, labels: Tensor, *, batch_size: in
     _check_labels(images, labels)
     home = next(model.parameters(), images).device
     with torch.no_grad(), evaluation(model):
-        found = torch.cat([output_tensor(model(scaled(x.to(home)))).argmax(1) for x in images.split(batch_size)])
+        found = torch.cat(
+            [output_tensor(forward(model, scaled(x.to(home)))).argmax(1) for x in images.split(batch_size)]
+        )
     return float((found.cpu() == labels.cpu()).double().mean())
 
 

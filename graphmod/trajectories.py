@@ -136,5 +136,7 @@ def _check(found: Tensor, labels: Tensor | None = None) -> None:
         raise TypeError(f"found must be a tensor of integers [L, N]; got {type(found).__name__}")
     if found.dim() != 2 or len(found) < 2 or found.is_floating_point():
         raise ValueError(f"found must be integers [L, N] of at least two layers; got {found.dtype} {list(found.shape)}")
+    if labels is not None and not isinstance(labels, Tensor):
+        raise TypeError(f"labels must be a tensor of integers; got {type(labels).__name__}")
     if labels is not None and labels.shape != found.shape[1:]:
         raise ValueError(f"labels must have shape [{found.shape[1]}], one for each sample; got {list(labels.shape)}")

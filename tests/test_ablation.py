@@ -125,3 +125,11 @@ def test_a_setting_that_the_table_does_not_have(network) -> None:
     table = ablation(model, x, labels, "0", k=(3,), num_samples=(40,), draws=1, metrics=["cosine"])
     with pytest.raises(ValueError, match="there is no setting named 'weights'; the nearest are 'weight'"):
         rank_stability(table, weights="binary")
+
+
+def test_a_setting_without_any_q_keeps_its_row() -> None:
+    table = pd.DataFrame({"layer": ["a", "b"] * 2, "depth": [1, 2] * 2, "k": [3, 3, 5, 5]}).assign(
+        num_samples=9, draw=0, metric="cosine", symmetrize="mean", weight="similarity", k_reaches_class=False,
+        modularity=[0.1, 0.9, float("nan"), float("nan")],
+    )  # fmt: skip
+    assert rank_stability(table).k.tolist() == [3, 5]

@@ -461,3 +461,9 @@ def test_what_the_toolbox_cannot_do() -> None:
         find_attack("art:SaliencyMapMethod")(model, x, y, targets=torch.tensor([0, 0]))
     with pytest.raises(TypeError, match="art:DeepFool has no setting 'max_itr'; the nearest are 'max_iter'"):
         find_attack("art:DeepFool")(model, x, y, max_itr=3)
+
+
+@pytest.mark.parametrize("step_size", [-0.05, 0.0, float("nan"), float("inf")])
+def test_a_step_that_is_none(step_size: float) -> None:
+    with pytest.raises(ValueError, match="step_size must be above 0 and finite; got"):
+        pgd(nn.Flatten(), torch.rand(1, 1, 2, 2), torch.tensor([0]), step_size=step_size)

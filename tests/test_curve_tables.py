@@ -54,3 +54,13 @@ def test_one_layer_is_no_curve_to_compare() -> None:
     curve = pd.DataFrame({"layer": ["a"], "depth": [3], "modularity": [0.5]})
     with pytest.raises(ValueError, match="a curve of one layer cannot be compared with others; select two layers"):
         compare_curves(curve, {"other": pd.DataFrame({"depth": [1, 2], "modularity": [0.1, 0.2]})})
+
+
+def test_layers_without_a_value_and_curves_in_another_order() -> None:
+    curve = pd.DataFrame(
+        {"layer": list("abc"), "depth": [1, 2, 3], "modularity": [0.1, 0.2, 0.3], "hole": [1, np.nan, 2]}
+    )
+    assert rank_correlation(curve).num_layers.tolist() == [2]
+    other = curve[["depth", "modularity"]]
+    [row] = compare_curves(curve, {"turned": other.iloc[::-1]}).to_dict("records")
+    assert (row["spearman"], row["largest_difference"]) == (1.0, 0.0)

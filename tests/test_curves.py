@@ -22,6 +22,8 @@ from graphmod import (
     measure,
     modularity,
     modularity_curve,
+    modularity_terms,
+    sample_modularity,
     summarize,
 )  # fmt: skip
 from graphmod import activations as activations_module
@@ -147,7 +149,7 @@ def test_measure_and_summarize(separated) -> None:
     def edges(graph) -> Tensor:
         return torch.tensor(graph.num_edges)
 
-    values = measure([graphs, graphs], [modularity, edges, partial(modularity, resolution=2.0)])
+    values = measure([graphs, graphs], [modularity, edges, lambda graph: {"finer": modularity(graph, resolution=2.0)}])
     assert list(values.columns) == ["repeat", "layer", "depth", "metric", "value"]
     assert len(values) == 2 * 4 * 3
     table = summarize(measure([graphs, graphs], [modularity, edges]))
@@ -386,3 +388,30 @@ def test_a_size_that_is_none_is_said_although_all_graphs_are_there(tmp_path: Pat
         dynamic_graph(model, x, y, "all")
         with pytest.raises(ValueError, match="max_memory must be a number of bytes"):
             dynamic_graph(model, x, y, "all", max_memory="2XB")
+
+
+def test_two_metrics_of_one_name_and_metrics_that_are_no_numbers(separated) -> None:
+    graphs = dynamic_graph(*separated, ["layers.0", "layers.1"])
+    for twice in ([modularity, modularity_terms], [partial(modularity, resolution=g) for g in (1, 2)]):
+        with pytest.raises(ValueError, match="two metrics are called 'modularity'; let one return a dict with another"):
+            measure(graphs, twice)
+    with pytest.raises(
+        TypeError, match="metric 'sample_modularity' must return a number, or numbers by name; got Tensor"
+    ):
+        measure(graphs, sample_modularity)
+
+    class Degree:
+        def __call__(self, graph) -> float:
+            return graph.num_edges / graph.num_nodes
+
+    assert set(measure(graphs, Degree()).metric) == {"Degree"}
+
+
+def test_layers_have_names_and_graphs(separated, tmp_path: Path) -> None:
+    x = torch.rand(20, 4)
+    graphs = from_activations({0: x, 1: x**2}, torch.arange(20) % 2)
+    graphs.save(tmp_path / "graphs.safetensors")
+    assert list(DynamicGraph.load(tmp_path / "graphs.safetensors")) == list(graphs) == ["0", "1"]
+    for wrong in ({"a": torch.eye(3)}, {0: graphs["0"]}):
+        with pytest.raises(TypeError, match="graphs must be torch_geometric Data by names of layers; got"):
+            DynamicGraph(wrong)

@@ -27,6 +27,7 @@ ALSO = {  # test files that look for messages of other files as well
     "activations": ("inputs",),
     "analyses": ("tracking",),
     "graphs": ("curves",),
+    "inputs": ("activations",),
     "metrics": ("modularity", "communities"),
     "models": ("inputs",),
     "plots": ("ablation", "embeddings", "layer_matrices", "tracking"),

@@ -207,3 +207,11 @@ def test_ctrl_c_says_what_is_kept(which: signal.Signals, tmp_path: Path) -> None
     assert process.returncode == 130, message
     assert message.strip().endswith(f"stopped; what was finished is kept in {kept}: it is not made again")
     assert [path.name for path in tmp_path.iterdir()] == [kept.name]
+
+
+def test_work_of_another_version_of_the_package_is_done_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with finished_work(tmp_path / "work"):
+        before = Finished(3).file("piece")
+        assert Finished(3).file("piece") == before
+        monkeypatch.setattr("graphmod._finished._own_source", lambda: b"another")
+        assert Finished(3).file("piece") != before

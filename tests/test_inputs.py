@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import timm
 import torch
@@ -474,3 +475,22 @@ def test_copies_are_counted_whatever_the_type(dtype: torch.dtype) -> None:
     assert num_copies(x) == 600 - len(x.unique(dim=0))
     assert num_copies(torch.tensor([[0.0], [-0.0]])) == 1
     assert num_copies(Named({"a": x, "b": torch.arange(600)})) == 0
+
+
+def test_the_mean_over_pixels_where_channels_are_last() -> None:
+    maps = torch.rand(2, 7, 7, 24)
+    assert torch.equal(pool_rows(maps, "mean"), maps.movedim(-1, 1).flatten(2).mean(2))
+    assert pool_rows(maps.movedim(-1, 1), "mean").shape == (2, 24)
+
+
+def test_samples_and_labels_as_a_tuple() -> None:
+    net, x = nn.Sequential(nn.Linear(4, 8), nn.ReLU()), torch.rand(60, 4)
+    y = (x[:, 0] > 0.5).long()
+    expected = modularity_curve(net, x, y, layers="all", num_samples=40)
+    for pair in ((x, y), (x.numpy(), y.tolist()), ({"input": x}, y)):
+        pd.testing.assert_frame_equal(modularity_curve(net, pair, layers="all", num_samples=40), expected)
+    assert layer_activations(net, (x, y), "all")["0"].shape == (60, 8)
+    with pytest.raises(ValueError, match=r"labels must have shape \[60\], one for each sample; got \[3\]"):
+        modularity_curve(net, (x, y[:3]))
+    with pytest.raises(TypeError, match="samples must come in batches; wrap single ones"):
+        modularity_curve(net, [(row, int(label)) for row, label in zip(x, y, strict=True)])

@@ -294,3 +294,20 @@ def test_the_lightest_edges_decide_a_vote_too() -> None:
     graph = Data(edge_index=edges[:, :6], edge_weight=weight[:6], num_nodes=5)
     for names in ([0, 0, 1, 1, 1], [1, 1, 0, 0, 0]):
         assert vote(graph, torch.tensor(names))[0] == names[2]
+
+
+@pytest.mark.parametrize("v", [0.1, 0.3, 0.7])
+def test_classes_at_one_point_are_that_point(v: float) -> None:
+    x, y = torch.full((10, 4), v, dtype=torch.float64), torch.tensor([0] * 3 + [1] * 7)
+    x = torch.cat([x, torch.full((2, 4), 5.0)])
+    graph = Data(x=x, edge_index=torch.empty(2, 0, dtype=torch.int64))
+    assert class_distance_variance(graph, torch.cat([y, torch.tensor([2, 2])])).isnan()
+
+
+def test_class_distance_variance_of_many_classes_takes_no_memory_of_pairs_by_features() -> None:
+    x, y = torch.randn(1200, 512, generator=torch.Generator().manual_seed(0)), torch.arange(1200) % 600
+    graph = Data(x=x, edge_index=torch.empty(2, 0, dtype=torch.int64))
+    with torch.profiler.profile(profile_memory=True) as profile:
+        class_distance_variance(graph, y)
+    largest = max(event.self_cpu_memory_usage for event in profile.key_averages())
+    assert largest < 600 * 600 * 512  # bytes; a difference of each pair of means takes eight times as much

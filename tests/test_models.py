@@ -210,3 +210,21 @@ def test_two_networks_of_one_name() -> None:
     for twice in (["digits=file.pt", "digits"], ["digits", "digits=a/file.pt", "digits=b/file.pt"]):
         with pytest.raises(ValueError, match="there are two networks 'digits.*'; name each of them once"):
             networks(twice)
+
+
+def test_weights_of_wrapped_models_and_of_shared_parameters(tmp_path: Path) -> None:
+    class Wrap(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.module = nn.Linear(4, 2)
+
+    net, file = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 3)), tmp_path / "weights.safetensors"
+    net[1].weight = net[0].weight
+    save_weights(net, file)
+    for other in (net, nn.DataParallel(net), torch.compile(net)):
+        assert load_weights(other, file) is other
+        torch.save(other.state_dict(), tmp_path / "weights.pt")
+        fresh = load_weights(nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 3)), tmp_path / "weights.pt")
+        assert torch.equal(fresh[1].weight, net[0].weight)
+    save_weights(Wrap(), file)
+    assert load_weights(wrap := Wrap(), file) is wrap

@@ -197,3 +197,15 @@ def test_what_a_link_leads_to_is_replaced_and_the_link_stays(tmp_path: Path) -> 
 def test_where_a_result_was_written_first_is_no_setting(tmp_path: Path) -> None:
     write_settings(tmp_path, {"k": 3, "out": tmp_path / "elsewhere"})
     assert json.loads((tmp_path / "settings.json").read_text())["settings"] == {"k": 3}
+
+
+def test_files_and_folders_have_the_permissions_of_the_umask(tmp_path: Path) -> None:
+    before = os.umask(0o027)
+    try:
+        with result_folder(tmp_path / "out") as folder:
+            write_table(folder / "table.csv", pd.DataFrame({"a": [1]}))
+        assert os.umask(0o027) == 0o027
+    finally:
+        os.umask(before)
+    out = tmp_path / "out"
+    assert (out.stat().st_mode & 0o777, (out / "table.csv").stat().st_mode & 0o777) == (0o750, 0o640)

@@ -5,6 +5,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
+from torch import Tensor, nn
 
 from graphmod._finished import finished_work
 from graphmod.datasets import load
@@ -158,3 +159,35 @@ def test_options_that_follow_from_the_others_are_refused() -> None:
     model = torch.nn.Sequential(torch.nn.Linear(4, 4), torch.nn.ReLU(), torch.nn.Linear(4, 2))
     with pytest.raises(TypeError, match="prune_and_train chooses held_out itself; leave it out"):
         prune_and_train(model, (x, y), (x, y), criteria=["last"], max_macs=0.5, held_out=(x, y))
+
+
+def test_the_same_layers_are_measured_however_few_are_left() -> None:
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.i, self.o = nn.Linear(16, 8), nn.Linear(8, 2)
+            self.blocks = nn.ModuleList(Block() for _ in range(4))
+
+        def forward(self, x: Tensor) -> Tensor:
+            x = self.i(x.flatten(1))
+            for block in self.blocks:
+                x = block(x)
+            return self.o(x)
+
+    class Block(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.l = nn.Linear(8, 8)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return x + self.l(x).relu()
+
+    torch.manual_seed(0)
+    x, y = torch.rand(80, 1, 4, 4), torch.arange(80) % 2
+    done = prune_and_train(
+        Net(), (x, y), (x, y), criteria=["modularity"], max_macs=0.55, num_samples=20, epochs=1, progress=False
+    )
+    left = done.curves[done.curves.network == "modularity"]
+    assert len(done.plans["modularity"]) == 3
+    assert left.layer.iloc[-1].startswith("blocks.")
+    assert done.table.last_q.iloc[1] == left.modularity.iloc[-1]

@@ -3,7 +3,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import BatchSampler, DataLoader, RandomSampler, SequentialSampler, TensorDataset
 
 from graphmod.samples import collect, draw, interleaved, others
 
@@ -137,3 +137,16 @@ def test_reading_a_data_set_draws_nothing() -> None:
     before = torch.get_rng_state()
     collect(data)
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_labels_beside_a_loader_whose_batches_are_shuffled() -> None:
+    data = TensorDataset(torch.rand(40, 3))
+    for sampler in (RandomSampler(data), SequentialSampler(data)):
+        loader = DataLoader(data, batch_sampler=BatchSampler(sampler, 20, drop_last=False))
+        if isinstance(sampler, SequentialSampler):
+            assert len(collect(loader, torch.arange(40) % 2)[0]) == 40
+        else:
+            with pytest.raises(
+                ValueError, match="labels were passed beside a loader that gives its samples in another"
+            ):
+                collect(loader, torch.arange(40) % 2)

@@ -232,3 +232,9 @@ def test_bad_graphs(measure: Callable) -> None:
     for graphs, others in (({}, None), ({"a": graph}, {})):
         with pytest.raises(ValueError, match="expected at least one graph; got none"):
             graph_matrix(graphs, measure, others)
+
+
+def test_a_layer_that_comes_twice() -> None:
+    x = torch.rand(6, 3)
+    with pytest.raises(ValueError, match="layer 'conv1' is there twice; give every layer a name of its own"):
+        cka_matrix([("conv1", x), ("conv1", x**2)])

@@ -443,3 +443,18 @@ def test_a_loss_that_still_has_its_graph(hard) -> None:
         warnings.simplefilter("error")
         rows = ModularityTracker(model, x, y).step(0, loss=model(x).sum())
     assert rows.metric.iloc[-1] == "loss"
+
+
+def test_a_run_that_starts_anew_in_the_file_of_another(tmp_path: Path) -> None:
+    x, path = torch.rand(20, 4), tmp_path / "table.csv"
+    y, net = x[:, 0].round().long(), torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.ReLU())
+    first = ModularityTracker(net, x, y, "all", path=path)
+    for epoch in range(4):
+        first.step(epoch)
+    again = ModularityTracker(net, x, y, "all", k=5, path=path)
+    for epoch in (0, 1):
+        again.step(epoch)
+    assert set(again.table.epoch) == {0, 1}
+    other = ModularityTracker(net, x, y, "all", metrics=knn_accuracy, path=path)
+    with pytest.raises(ValueError, match="is of other metrics, .* instead of knn_accuracy; choose another path"):
+        other.step(2)

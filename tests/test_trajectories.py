@@ -131,3 +131,8 @@ def test_bad_labels_and_share() -> None:
         community_flows(found, torch.zeros(4))
     with pytest.raises(ValueError, match=r"share must be in \(0, 0.5\]; got 0.7"):
         community_events(found, share=0.7)
+
+
+def test_labels_that_are_no_tensor() -> None:
+    with pytest.raises(TypeError, match="labels must be a tensor of integers; got list"):
+        community_flows(torch.tensor([[0, 1], [1, 0]]), [0, 1])

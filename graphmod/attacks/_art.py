@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from .._names import nearest
+from .._steps import seeded
+from ..inputs import output_tensor
 from ._inputs import Model, by_batch, check_images, check_targets
 
 TARGETED_ONLY = {"SaliencyMapMethod"}
@@ -62,7 +64,7 @@ def art_attack(
     settings |= {"batch_size": batch_size} if "batch_size" in known else {}
     from art.estimators.classification import PyTorchClassifier
 
-    copy = deepcopy(model).eval()
+    copy = _Logits(deepcopy(model)).eval()
     home = next(model.parameters(), images).device
     with torch.no_grad():
         num_classes = copy(images[:1].to(home)).shape[1]
@@ -79,8 +81,19 @@ def art_attack(
         found = runner.generate(x.cpu().float().numpy(), y=next(parts).cpu().numpy())
         return torch.from_numpy(np.asarray(found)).to(x)
 
-    with _seeded(seed), here:
+    with _seeded(seed, home), here:
         return by_batch(f"art:{name}", attack, model, images, labels, batch_size, None, progress)
+
+
+class _Logits(nn.Module):
+    """A network whose output is the tensor that stands for it."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: Tensor) -> Tensor:
+        return output_tensor(self.network(x))
 
 
 def art_settings(name: str) -> set[str]:
@@ -101,12 +114,11 @@ def _find(name: str) -> tuple[Any, list[str]]:
 
 
 @contextmanager
-def _seeded(seed: int) -> Iterator[None]:
+def _seeded(seed: int, device: torch.device) -> Iterator[None]:
     """Seeds the generators that the toolbox draws from, for a while."""
     before = np.random.get_state()  # noqa: NPY002 - it is the legacy generator that the toolbox draws from
-    with torch.random.fork_rng():
+    with seeded(seed, device):
         np.random.seed(seed)  # noqa: NPY002
-        torch.manual_seed(seed)
         try:
             yield
         finally:

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
+from ..inputs import moved, output_tensor
+
 Model = Callable[[Tensor], Tensor]
 """Images `[N, ...]` to logits `[N, C]`."""
 
@@ -30,6 +32,10 @@ def prepared(model: nn.Module) -> Iterator[Model]:
     Args:
         model: A classifier in evaluation mode.
     """
+
+    def logits(x: Tensor) -> Tensor:
+        return output_tensor(model(moved(x, model))).to(x.dtype)
+
     with ExitStack() as undo:
         calls, layout = 0, None
 
@@ -38,8 +44,7 @@ def prepared(model: nn.Module) -> Iterator[Model]:
             calls += 1
             if layout is None and (calls > 1 or (x.device.type == "cpu" and len(x) >= MANY)):
                 layout = _prepare(model, x[:2].detach(), undo)
-            logits: Tensor = model(x if layout is None else x.contiguous(memory_format=layout))
-            return logits
+            return logits(x if layout is None else x.contiguous(memory_format=layout))
 
         yield run
 

@@ -62,6 +62,8 @@ def pgd(
     check_eps(eps, norm)
     if steps < 1:
         raise ValueError(f"steps must be at least 1; got {steps}")
+    if step_size is not None and not 0 < step_size < float("inf"):
+        raise ValueError(f"step_size must be above 0 and finite; got {step_size}")
     if compat:
         eps, step_size, steps, norm, random_start = 0.3, 0.01, 40, "linf", True
     step = 2.5 * eps / steps if step_size is None else step_size

@@ -28,6 +28,7 @@ class DynamicGraph(Mapping[str, Data]):
         graphs: Graphs by layer, in order, all with the same nodes and the same labels `y`.
 
     Raises:
+        TypeError: If it is no mapping from names to graphs.
         ValueError: If there are no graphs, or their nodes or labels differ.
 
     Example:
@@ -45,6 +46,9 @@ class DynamicGraph(Mapping[str, Data]):
             raise ValueError("a dynamic graph needs at least one layer; got none")
         first = next(iter(self._graphs.values()))
         for layer, graph in self._graphs.items():
+            if not isinstance(layer, str) or not isinstance(graph, Data):
+                kind = type(graph).__name__
+                raise TypeError(f"graphs must be torch_geometric Data by names of layers; got {kind} by {layer!r}")
             if graph.get("y") is None:
                 raise ValueError(f"the graph of layer {layer!r} has no labels y; build it with y")
             y = graph.y

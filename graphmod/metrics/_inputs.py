@@ -195,6 +195,10 @@ def over_features(graph: Data, labels: Tensor | None, function: Callable[[Tensor
 
 
 def class_means(x: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Returns the means of the classes `[C, D]`, of those classes that have samples, and the row of each sample."""
+    """Returns the means of the classes `[C, D]`, of those classes that have samples, and the row of each sample.
+
+    The mean of a class whose samples are one point is that point, to the last bit.
+    """
     row = labels.unique(return_inverse=True)[1]
-    return scatter(x, row, reduce="mean"), row
+    first = x[scatter(torch.arange(len(row), device=row.device), row, reduce="min")]
+    return first + scatter(x - first[row], row, reduce="mean"), row

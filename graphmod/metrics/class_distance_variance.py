@@ -42,5 +42,5 @@ def _cdnv(x: Tensor, labels: Tensor) -> Tensor:
     variance = torch.zeros(len(means), dtype=x.dtype, device=x.device)
     variance = variance.index_add(0, row, (x - means[row]).square().sum(dim=1)) / row.bincount()
     first, second = torch.triu_indices(len(means), len(means), offset=1, device=x.device)
-    distance = (means[first] - means[second]).square().sum(dim=1)
+    distance = torch.nn.functional.pdist(means).square()  # of the same pairs
     return ((variance[first] + variance[second]) / (2 * distance)).mean()

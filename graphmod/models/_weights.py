@@ -3,11 +3,15 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from .._files import atomic_file, existing_file, read_torch, readable
+from .._layers import unwrapped
 from .._tensors import is_dense
+
+WRAPPERS = ("module.", "_orig_mod.")
 
 
 def load_weights(model: nn.Module, path: str | Path) -> nn.Module:
@@ -16,8 +20,8 @@ def load_weights(model: nn.Module, path: str | Path) -> nn.Module:
     Args:
         model: The module to fill. It is changed, and returned.
         path: A safetensors file, or a PyTorch file with a state dict, alone or under the key `state_dict` or `model`.
-            A prefix `module.` that a parallel wrapper left is dropped; the counters `num_batches_tracked`, which older
-            files lack, may be missing.
+            Prefixes that a parallel wrapper or a compiler left (`module.`, `_orig_mod.`) are dropped, and such wrappers
+            of the model are filled inside; the counters `num_batches_tracked`, which older files lack, may be missing.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -31,13 +35,16 @@ def load_weights(model: nn.Module, path: str | Path) -> nn.Module:
         Linear(in_features=2, out_features=2, bias=True)
     """
     path = existing_file(path, " of weights")
-    wanted = model.state_dict()
-    counters = {key: value for key, value in wanted.items() if key.endswith(".num_batches_tracked")}
-    state = counters | {key.removeprefix("module."): value for key, value in _read(path).items()}
+    inside = unwrapped(model)
+    wanted, state = inside.state_dict(), _read(path)
+    for prefix in WRAPPERS * 2:
+        if not state.keys() & wanted.keys() and all(key.startswith(prefix) for key in state):
+            state = {key.removeprefix(prefix): value for key, value in state.items()}
+    state = {key: value for key, value in wanted.items() if key.endswith(".num_batches_tracked")} | state
     missing, unexpected = sorted(wanted.keys() - state.keys()), sorted(state.keys() - wanted.keys())
     if missing or unexpected:
         raise ValueError(
-            f"{path} does not hold the weights of this {type(model).__name__}: {len(missing)} are missing"
+            f"{path} does not hold the weights of this {type(inside).__name__}: {len(missing)} are missing"
             f"{_some(missing)}, {len(unexpected)} are unexpected{_some(unexpected)}"
         )
     if turned := [key for key in wanted if state[key].is_complex() != wanted[key].is_complex()]:
@@ -49,7 +56,7 @@ def load_weights(model: nn.Module, path: str | Path) -> nn.Module:
     ]
     if unlike:
         raise ValueError(f"{path} holds weights of other shapes than the model's{_some(unlike)}: does num_classes fit?")
-    model.load_state_dict(state)
+    inside.load_state_dict(state)
     return model
 
 
@@ -59,7 +66,8 @@ def save_weights(model: nn.Module, path: str | Path) -> None:
     Raises:
         OSError: If the file cannot be written.
     """
-    state = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
+    state = {key: value.detach().cpu().clone(memory_format=torch.contiguous_format)  # weights that are shared, too
+             for key, value in model.state_dict().items()}  # fmt: skip
     with atomic_file(path) as temporary:
         save_file(state, temporary)
 
