@@ -35,6 +35,7 @@ def main(
     weights: str | None = "default",
     dataset: str = "digits",
     split: str = "test",
+    image_size: int | None = None,
     layers: tuple[str, ...] = ("blocks",),
     k: int = 3,
     num_samples: int = 300,
@@ -53,11 +54,12 @@ def main(
         weights: A file, or those that come with the model, or none for random ones.
         dataset: digits, folder:PATH, torchvision:NAME or npz:PATH.
         split: Part of the data set.
+        image_size: Scales and crops images to this size.
         layers: Names, globs, blocks or all.
         k: Neighbours of each sample.
         num_samples: Samples of the curve and of the clouds.
         order: How they are drawn; the published protocol is file.
-        seed: Seed of the draws, of t-SNE and of the layout.
+        seed: Seed of the draws, of t-SNE, of the layout and of random weights.
         method: How the features come into the plane, tsne or pca.
         shown: Layers in the figures, 1 to 12.
         nodes: Samples in the node-link pictures, a stratified draw among the others, joined among themselves.
@@ -66,8 +68,10 @@ def main(
     """
     settings = dict(locals())
     with result_folder(out) as folder:
-        samples = load(dataset, split=split, num_samples=num_samples, order=order, seed=seed)
-        network = build(model, num_classes=outputs_for(samples.classes, weights), weights=weights, device=device)
+        samples = load(dataset, split=split, num_samples=num_samples, order=order, seed=seed, image_size=image_size)
+        network = build(
+            model, num_classes=outputs_for(samples.classes, weights), weights=weights, device=device, seed=seed
+        )
         few = draw(samples.labels, nodes, seed=seed)[0]
         graphs = dynamic_graph(network, samples.images, samples.labels, layers, k=k)
         parts = dynamic_graph(network, samples.images[few], samples.labels[few], layers, k=k, title="node-link")
@@ -88,7 +92,7 @@ def main(
         edges = [graph.edge_index.cpu() for graph in parts.values()]
         strength = [graph.edge_weight.cpu() for graph in parts.values()]
         labels, ids = samples.labels[few], [samples.ids[row] for row in few.tolist()]
-        titles = [f"{row.layer}: Q = {row.modularity:.2f}" for row in part_curve.itertuples()]
+        titles = [f"{row.layer}\nQ = {row.modularity:.2f}" for row in part_curve.itertuples()]
         strip = [[part[step] for step in steps] for part in (edges, titles, strength)]
 
         write_table(folder / "table.csv", curve)

@@ -17,7 +17,8 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from ._files import atomic_file
-from .plots._axes import distinct_colors
+from .plots._axes import MAX_CLASSES, distinct_colors, named_classes, short_titles
+from .plots._graphs import checked_graphs, once
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -27,6 +28,8 @@ WHITE, GREY, INK = (255, 255, 255), (200, 200, 200), (60, 60, 60)
 PAGE = Path(__file__).with_suffix(".html")
 SMOOTH = 2
 """A frame is drawn so many times larger than it is kept."""
+LETTERS = 8
+"""Least size of the letters in a GIF, in pixels."""
 THUMBNAIL = 64
 """Larger images are scaled down to this side in the page."""
 
@@ -53,8 +56,8 @@ def write_gif(
         positions: Positions `[L, N, 2]` in the unit square, such as `graphmod.embeddings.layer_positions` gives.
         edges: Edges of each layer, integers `[2, E]`; directions do not matter.
         labels: Class of each sample, integers `[N]`.
-        classes: Names of the classes, by label.
-        titles: What is written over each layer.
+        classes: Names of the classes, by label; the legend has those that are there, at most 50.
+        titles: What is written over each layer; of a long first line, the layer's name, only the end.
         frames_per_step: Frames from one layer to the next, at least 1: (L − 1) · frames_per_step + 1 in all.
         size: Side of the graph's picture in pixels, at least 100; the names of the classes stand at its right.
         pause: Seconds for which a layer stands still, at least 0.1; three times as long at the end.
@@ -78,9 +81,11 @@ def write_gif(
         )
     from PIL.Image import Dither
 
-    places, pairs, numbers = _checked(positions, edges, labels, classes, titles)
+    places, pairs, numbers = checked_graphs(positions, edges, labels, classes, titles)
+    classes, titles = [str(name) for name in classes], [title.replace("\n", ": ") for title in short_titles(titles)]
     colors = _colors(len(classes))
-    palette = _palette([*colors, GREY, INK])
+    shown = [colors[c] for c in np.unique(numbers)]
+    palette = _palette([GREY, INK, *shown[:: len(shown) // 254 + 1]])
     frames, times = [], []
     for at in range((len(places) - 1) * frames_per_step + 1):
         step, part = divmod(at, frames_per_step)
@@ -135,7 +140,7 @@ def write_html(
         >>> path.read_text()[:15]
         '<!doctype html>'
     """
-    places, pairs, numbers = _checked(positions, edges, labels, classes, titles)
+    places, pairs, numbers = checked_graphs(positions, edges, labels, classes, titles)
     names = [str(i) for i in range(len(numbers))] if ids is None else [str(name) for name in ids]
     if len(names) != len(numbers):
         raise ValueError(f"expected {len(numbers)} ids, one for each sample; got {len(names)}")
@@ -146,7 +151,7 @@ def write_html(
         )
     content = {
         "positions": places.round(4).tolist(),
-        "edges": [pair.T.tolist() for pair in pairs],
+        "edges": [once(pair, np.ones(pair.shape[1]))[0].T.tolist() for pair in pairs],
         "labels": numbers.tolist(),
         "classes": [str(name) for name in classes],
         "colors": ["#{:02x}{:02x}{:02x}".format(*color) for color in _colors(len(classes))],
@@ -154,7 +159,7 @@ def write_html(
         "ids": names,
         "curve": None if curve is None else _numbers(curve.modularity),
         "maximum": _numbers(curve.maximum) if curve is not None and "maximum" in curve else None,
-        "thumbnails": None if thumbnails is None else _thumbnails(np.asarray(thumbnails), len(numbers)),
+        "thumbnails": None if thumbnails is None else list(_thumbnails(np.asarray(thumbnails), len(numbers))),
     }
     data = json.dumps(content, allow_nan=False, separators=(",", ":"))
     for sign in "<>&":  # so that no name can end the element that holds the data
@@ -165,31 +170,6 @@ def write_html(
 
 
 # --- what both have in common ---
-
-
-def _checked(
-    positions: ArrayLike, edges: Sequence[ArrayLike], labels: ArrayLike, classes: Sequence[str], titles: Sequence[str]
-) -> tuple[np.ndarray, list[np.ndarray], np.ndarray]:
-    """Returns positions `[L, N, 2]`, each layer's pairs of samples i < j, `[2, P]`, and labels `[N]`."""
-    places, numbers = np.asarray(positions, dtype=float), np.asarray(labels)
-    if places.ndim != 3 or places.shape[1:] != (len(numbers), 2) or not places.size:
-        raise ValueError(f"positions must have shape [L, {len(numbers)}, 2]; got {list(places.shape)}")
-    if not (places.min() >= -1e-6 and places.max() <= 1 + 1e-6):
-        raise ValueError(f"positions must lie in the unit square; got {places.min():g} to {places.max():g}")
-    if not len(edges) == len(titles) == len(places):
-        raise ValueError(f"expected edges and titles of {len(places)} layers; got {len(edges)} and {len(titles)}")
-    if numbers.min() < 0 or numbers.max() >= len(classes):
-        raise ValueError(f"labels must be numbers of {len(classes)} classes; got {numbers.min()} to {numbers.max()}")
-    pairs = []
-    for title, one in zip(titles, edges, strict=True):
-        pair = np.asarray(one, dtype=int)
-        if pair.ndim != 2 or len(pair) != 2:
-            raise ValueError(f"edges of {title!r} must have shape [2, E]; got {list(pair.shape)}")
-        if pair.size and not 0 <= pair.min() <= pair.max() < len(numbers):
-            raise ValueError(f"edges of {title!r} must be numbers of {len(numbers)} samples; got one outside")
-        pair = np.unique(np.sort(pair, axis=0), axis=1)
-        pairs.append(pair[:, pair[0] != pair[1]])
-    return places, pairs, numbers
 
 
 def _colors(num_classes: int) -> list[Color]:
@@ -212,7 +192,7 @@ def _palette(colors: Sequence[Color]) -> "Image":
     from PIL import Image
 
     shades = min(8, max(1, 255 // len(colors)))  # more would put one so near to white that Pillow mistakes them
-    mixed = [_mixed(color, (i + 1) / shades) for color in colors[:255] for i in range(shades)]
+    mixed = [_mixed(color, (i + 1) / shades) for color in colors for i in range(shades)]
     palette = Image.new("P", (1, 1))
     palette.putpalette([part for color in [WHITE, *mixed] for part in color])
     return palette
@@ -234,10 +214,14 @@ def _frame(
     from PIL import Image, ImageDraw, ImageFont
 
     scale, after = SMOOTH * size, min(step + 1, len(places) - 1)
+    fit = size // (LETTERS + 1)  # lines at the right
+    named, names = named_classes(np.unique(labels), classes, min(fit - 1, MAX_CLASSES))
+    lines = max(len(names), min(fit, 20))
     file = Path(matplotlib.get_data_path()) / "fonts/ttf/DejaVuSans.ttf"
-    font, small = (ImageFont.truetype(file, round(scale * share)) for share in (0.04, min(0.032, 0.8 / len(classes))))
+    letters = (max(round(share * scale), SMOOTH * LETTERS) for share in (0.04, min(0.032, 0.8 / lines)))
+    font, small = (ImageFont.truetype(file, number) for number in letters)
     head, dot = round(0.08 * scale), 0.009 * scale
-    side = round(0.09 * scale + max(small.getlength(str(name)) for name in classes))
+    side = round(0.09 * scale + max(small.getlength(name) for name in names))
     picture = Image.new("RGB", (scale + side, scale + head), WHITE)
     pen = ImageDraw.Draw(picture)
 
@@ -245,7 +229,7 @@ def _frame(
     place = places[step] + ease * (places[after] - places[step])
     x = (0.03 + 0.94 * place[:, 0]) * scale
     y = head + (0.97 - 0.94 * place[:, 1]) * scale
-    now, then = ({(int(i), int(j)) for i, j in pairs[layer].T} for layer in (step, after))
+    now, then = ({(min(i, j), max(i, j)) for i, j in pairs[layer].T.tolist() if i != j} for layer in (step, after))
     both, shown = now & then, []
     for i, j in now | then if part else now:
         share = 1.0 if (i, j) in both else 1 - part if (i, j) in now else part
@@ -257,11 +241,12 @@ def _frame(
         box = [x[i] - dot, y[i] - dot, x[i] + dot, y[i] + dot]
         pen.ellipse(box, fill=colors[label], outline=WHITE, width=round(0.002 * scale))
 
-    pen.text((0.03 * scale, 0.02 * scale), str(titles[after if part > 0.5 else step]), fill=INK, font=font)
-    for c, name in enumerate(classes):
-        middle = head + scale * (c + 0.5) / max(len(classes), 20)
-        pen.ellipse([scale + dot, middle - dot, scale + 3 * dot, middle + dot], fill=colors[c])
-        pen.text((scale + 5 * dot, middle), str(name), fill=INK, font=small, anchor="lm")
+    pen.text((0.03 * scale, 0.45 * head), titles[after if part > 0.5 else step], fill=INK, font=font, anchor="lm")
+    for line, name in enumerate(names):
+        middle = head + scale * (line + 0.5) / lines
+        if line < len(named):
+            pen.ellipse([scale + dot, middle - dot, scale + 3 * dot, middle + dot], fill=colors[named[line]])
+        pen.text((scale + 5 * dot, middle), name, fill=INK, font=small, anchor="lm")
     done = (step + part) / max(len(places) - 1, 1)
     pen.rectangle([0, head - 0.006 * scale, scale, head - 0.002 * scale], fill=_mixed(GREY, 0.5))
     pen.rectangle([0, head - 0.006 * scale, done * scale, head - 0.002 * scale], fill=INK)
@@ -275,12 +260,8 @@ def _numbers(column: pd.Series) -> list[float | None]:
     return [float(value) if np.isfinite(value) else None for value in column]
 
 
-def _thumbnails(images: np.ndarray, num_samples: int) -> list[str]:
+def _thumbnails(images: np.ndarray, num_samples: int) -> Iterator[str]:
     """Images as the text of PNG files, whatever their size no larger than `THUMBNAIL`."""
-    return list(_encoded(images, num_samples))
-
-
-def _encoded(images: np.ndarray, num_samples: int) -> Iterator[str]:
     from PIL import Image
 
     if images.ndim != 4 or len(images) != num_samples or images.shape[1] not in (1, 3):

@@ -265,7 +265,9 @@ def test_bad_embedding(change: dict, message: str) -> None:
     ("change", "message"),
     [
         ({"positions": np.zeros((1, 3, 2))}, r"positions must have shape \[L, 2, 2\]; got \[1, 3, 2\]"),
-        ({"titles": ["a", "b"]}, "expected edges, titles and weights of 1 layers; got 1, 2 and 1"),
+        ({"positions": np.full((1, 2, 2), 2)}, "positions must lie in the unit square; got 2 to 2"),
+        ({"titles": ["a", "b"]}, "expected edges and titles of 1 layers; got 1 and 2"),
+        ({"weights": [[1], [1]]}, "expected weights of 1 layers; got 2"),
         ({"labels": [0, 2]}, "labels must be numbers of 2 classes; got 0 to 2"),
         ({"edges": [[[0, 1]]]}, r"edges of 'a' must have shape \[2, E\]; got \[1, 2\]"),
         ({"edges": [[[0], [2]]]}, "edges of 'a' must be numbers of 2 samples; got one outside"),

@@ -8,7 +8,6 @@ import torch
 from matplotlib.collections import FillBetweenPolyCollection
 
 from graphmod._family import member, members
-from graphmod.plots._axes import short
 from graphmod.plots.alluvial import plot_alluvial
 from graphmod.plots.conditions import plot_conditions
 from graphmod.plots.curve import plot_curve
@@ -167,8 +166,6 @@ def test_long_names_end_where_they_differ() -> None:
     shown = [label.get_text() for label in ax.get_xticklabels()]
     assert shown[11] == "…ers.encoder_layer_11"
     assert len(set(shown)) == 12
-    alike = ["x" + "." + "y" * 30, "z" + "." + "y" * 30]
-    assert short(alike) == alike, "ends that are the same tell nothing apart"
     ax.figure.canvas.draw()
     assert ax.get_window_extent().height > 0.4 * ax.figure.bbox.height
     plt.close("all")
@@ -195,5 +192,6 @@ def test_many_values_of_a_setting_have_many_colours_and_a_legend_outside() -> No
 def test_conditions_at_one_layer_are_points() -> None:
     curves = pd.DataFrame({"condition": ["clean", "pgd"], "layer": "fc", "depth": 1, "modularity": [0.8, 0.2]})
     ax = plot_conditions(curves.assign(standard_error=0.01))
-    assert [line.get_marker() for line in ax.lines] == ["o", "o"]
+    points = [line for line in ax.lines if not line.get_label().startswith("_")]
+    assert [line.get_marker() for line in points] == ["o", "o"]
     plt.close("all")

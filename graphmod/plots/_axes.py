@@ -1,17 +1,24 @@
-"""Empty axes in the one look of the package."""
+"""Empty axes, names and legends in the one look of the package."""
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Sequence
+from itertools import takewhile
+from typing import TYPE_CHECKING, Any, cast
 
 import pandas as pd
+from numpy.typing import ArrayLike
 
 if TYPE_CHECKING:
+    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
+Color = tuple[float, float, float]
 MAX_NAMES = 30
 """Above so many layers the axis counts them instead of naming them."""
 MAX_LETTERS = 21
 """Of names that are longer the axis has the end."""
+MAX_CLASSES = 50
+"""Classes that a legend names; of any others it tells the number."""
 
 
 def new_axes(
@@ -44,11 +51,48 @@ def new_axes(
     return found
 
 
-def distinct_colors(number: int) -> list[tuple[float, float, float]]:
+def distinct_colors(number: int) -> list[Color]:
     """Returns so many colours that can be told apart, as red, green and blue in [0, 1]."""
     import seaborn as sns
 
     return list(sns.color_palette("tab10" if number <= 10 else "husl", number))
+
+
+def named_classes(
+    present: Iterable[int], classes: Sequence[str], most: int = MAX_CLASSES
+) -> tuple[list[int], list[str]]:
+    """Returns which of the classes that are there a legend names, and its lines: their names, and how many are left."""
+    there = list(present)
+    rest = [f"and {len(there) - most} more"] if len(there) > most else []
+    return there[:most], [classes[c] for c in there[:most]] + rest
+
+
+def class_entries(
+    present: Iterable[int], classes: Sequence[str], colors: Sequence[Color]
+) -> "tuple[list[Artist], list[str]]":
+    """Returns the dots and the lines of a legend of the classes that are there."""
+    from matplotlib.lines import Line2D
+
+    named, names = named_classes(present, classes)
+    dots: list[Artist] = [Line2D([], [], marker="o", linestyle="", color=colors[c]) for c in named]
+    return [*dots, *(Line2D([], [], linestyle="") for _ in names[len(named) :])], names
+
+
+def width_of_names(names: Sequence[str]) -> float:
+    """Returns the width in inches of a column of names in a legend."""
+    return 0.5 + 0.085 * max(map(len, names))
+
+
+def class_legend(ax: "Axes", present: Iterable[int], classes: Sequence[str], colors: Sequence[Color]) -> None:
+    """Puts the names of the classes that are there under the axes of a figure, which grows by their lines."""
+    figure = cast("Figure", ax.figure)
+    dots, names = class_entries(present, classes, colors)
+    width, height = figure.get_size_inches()
+    width = max(width, width_of_names(names))
+    lines = -(-len(names) // int(width / width_of_names(names)))
+    figure.set_size_inches(width, height + 0.22 * lines)
+    look = {"handletextpad": 0.2, "columnspacing": 1.5, "frameon": False}
+    figure.legend(dots, names, loc="outside lower center", ncols=-(-len(names) // lines), **look)
 
 
 def width_of(num_layers: int) -> float:
@@ -57,15 +101,51 @@ def width_of(num_layers: int) -> float:
 
 
 def short(names: Iterable[object]) -> list[str]:
-    """Returns the ends of long names, which tell layers apart, or the names where their ends do not.
+    """Returns names of at most 21 letters that tell layers apart.
+
+    These are the ends of long names; where ends are alike, those of the parts in which the names differ; else numbers.
 
     Example:
         >>> short(["conv1", "network.encoder.layers.encoder_layer_11"])
         ['conv1', '…ers.encoder_layer_11']
+        >>> short([f"bert.encoder.layer.{i}.attention.output.dense" for i in range(2)])
+        ['…0…', '…1…']
     """
     whole = [str(name) for name in names]
-    ends = [name if len(name) <= MAX_LETTERS else f"…{name[1 - MAX_LETTERS :]}" for name in whole]
-    return ends if len(set(ends)) == len(set(whole)) else whole
+    for some in (whole, _middle(whole)):
+        ends = [name if len(name) <= MAX_LETTERS else f"…{name[1 - MAX_LETTERS :]}" for name in some]
+        if len(set(ends)) == len(set(whole)):
+            return ends
+    known = list(dict.fromkeys(whole))
+    return [str(known.index(name) + 1) for name in whole]
+
+
+def _middle(names: Sequence[str]) -> list[str]:
+    """The names without the parts, between dots, with which all of them begin or end."""
+    parts = [name.split(".") for name in names]
+    least = min(map(len, parts), default=1) - 1  # one part at least stays
+    head = min(_num_alike(parts), least)
+    tail = min(_num_alike([part[::-1] for part in parts]), least - head)
+    return ["…" * (head > 0) + ".".join(part[head : len(part) - tail]) + "…" * (tail > 0) for part in parts]
+
+
+def _num_alike(parts: Sequence[Sequence[str]]) -> int:
+    """The number of parts with which all of them begin."""
+    return len(list(takewhile(lambda level: len(set(level)) == 1, zip(*parts, strict=False))))
+
+
+def short_titles(titles: Iterable[object]) -> list[str]:
+    """Returns titles with their first lines, which name layers, made short."""
+    lines = [str(title).split("\n") for title in titles]
+    return ["\n".join([name, *rest]) for name, (_, *rest) in zip(short(line[0] for line in lines), lines, strict=True)]
+
+
+def draw_band(ax: "Axes", x: ArrayLike, low: pd.Series, high: pd.Series, *, alpha: float = 0.2, **look: Any) -> None:
+    """Fills the space between two lines, or draws the interval of a single layer, which fills none, as a bar."""
+    if len(low) == 1:
+        ax.errorbar(x, (low + high) / 2, (high - low) / 2, fmt="none", capsize=4, **look)
+    else:
+        ax.fill_between(x, low, high, alpha=alpha, linewidth=0, **look)
 
 
 def name_layers(ax: "Axes", curve: pd.DataFrame) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from ._axes import distinct_colors, new_axes
+from ._axes import class_entries, distinct_colors, new_axes, short, width_of_names
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -28,7 +28,7 @@ def plot_alluvial(
     Args:
         flows: A table of `graphmod.trajectories.community_flows`.
         layers: Names of its L layers.
-        classes: Names of the classes, by label.
+        classes: Names of the classes, by label; the legend has those that are there, at most 50.
         ax: Where to draw; a new figure if None.
 
     Returns:
@@ -42,8 +42,6 @@ def plot_alluvial(
         >>> plot_alluvial(flows.assign(num_samples=5), ["conv1", "fc"], ["cat", "dog"]).get_ylabel()
         'samples'
     """
-    from matplotlib.patches import Patch
-
     columns = ("depth", "community", "next_community", "label", "num_samples")
     depth, community, following, label, number = (flows[name].to_numpy() for name in columns)
     num_layers = int(depth.max()) + 1
@@ -52,9 +50,12 @@ def plot_alluvial(
             f"expected names of {num_layers} layers and at least {label.max() + 1} classes; "
             f"got {len(layers)} and {len(classes)}"
         )
-    if ax is None:
-        ax = new_axes(min(2.5 + 1.1 * num_layers, 14), 5.5)[0]
     colors = np.array(distinct_colors(len(classes)))
+    entries, names = class_entries(np.unique(label), [str(name) for name in classes], [*colors])
+    legend_columns = -(-len(names) // 22)
+    if ax is None:
+        more = width_of_names(names) * (legend_columns - 1)
+        ax = new_axes(min(2.5 + 1.1 * num_layers, 14) + more, 5.5)[0]
     rank = _ranks(community, following, label, number)
     community, following = rank[community], rank[following]
     gap = GAP * number[depth == 1].sum()
@@ -70,12 +71,13 @@ def plot_alluvial(
         ax.bar(step, number[now], 2 * BAR, left, color=colors[label[now]], linewidth=0)
         if step == num_layers - 1:
             ax.bar(num_layers, number[now], 2 * BAR, right, color=colors[label[now]], linewidth=0)
-    ax.set_xticks(range(1, num_layers + 1), list(layers), rotation=90 if max(map(len, layers)) > 8 else 0)
+    ticks = short(layers)
+    ax.set_xticks(range(1, num_layers + 1), ticks, rotation=90 if max(map(len, ticks)) > 8 else 0)
     ax.set(ylabel="samples", yticks=[], xlim=(1 - 3 * BAR, num_layers + 3 * BAR))
     ax.grid(visible=False)
     ax.spines["left"].set_visible(False)
-    handles = [Patch(color=color, label=name) for color, name in zip(colors, classes, strict=True)]
-    ax.legend(handles=handles, reverse=True, frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
+    beside = {"bbox_to_anchor": (1, 0.5), "ncols": legend_columns}
+    ax.legend(entries, names, reverse=True, frameon=False, loc="center left", **beside)
     return ax
 
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from ._axes import distinct_colors, name_layers, new_axes, width_of
+from ._axes import distinct_colors, draw_band, name_layers, new_axes, width_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -41,7 +41,7 @@ def plot_conditions(
             curve.depth, curve.modularity, style, color=colors[name], label=name, linewidth=1.6, marker=mark, zorder=3
         )
         low, high = (curve.modularity + sign * 2 * curve.standard_error for sign in (-1, 1))
-        ax.fill_between(curve.depth, low, high, color=colors[name], alpha=0.15, linewidth=0, zorder=2)
+        draw_band(ax, curve.depth, low, high, color=colors[name], alpha=0.15, zorder=2)
     name_layers(ax, curves[curves.condition == curves.condition.iloc[0]])
     ax.set_ylabel("modularity Q")
     for name, curve in (published or {}).items():

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from ._axes import name_layers, new_axes, width_of
+from ._axes import draw_band, name_layers, new_axes, width_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -48,15 +48,12 @@ def plot_curve(
     if metric not in curve:
         raise ValueError(f"the table has no column {metric!r}; it has {', '.join(curve.columns)}")
     ax = new_axes(width_of(len(curve)))[0] if ax is None else ax
-    sns.lineplot(curve, x="depth", y=metric, marker="o", label=label, legend=False, errorbar=None, ax=ax)
-    color = ax.lines[-1].get_color()
+    (line,) = ax.plot(curve.depth, curve[metric], "o-", label=label, markeredgecolor="white", markeredgewidth=0.75)
     if metric == "modularity" and "maximum" in curve:
         ax.plot(curve.depth, curve.maximum, ":", color="0.4", linewidth=1.2, label="largest possible Q")
     std = curve.get(f"{metric}_std")
     if std is not None and std.notna().any():
-        ax.fill_between(
-            curve.depth, curve[metric] - std, curve[metric] + std, color=color, alpha=0.2, linewidth=0, zorder=2
-        )
+        draw_band(ax, curve.depth, curve[metric] - std, curve[metric] + std, color=line.get_color(), zorder=2)
     shades = sns.color_palette("flare", len(beside or {}))
     for shade, (name, other) in zip(shades, (beside or {}).items(), strict=True):
         stretched = np.linspace(curve.depth.min(), curve.depth.max(), len(other))

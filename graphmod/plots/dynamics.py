@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from ._axes import MAX_NAMES, new_axes
+from ._axes import MAX_NAMES, new_axes, short
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -41,26 +41,27 @@ def plot_dynamics(table: pd.DataFrame, *, metric: str = "modularity", accuracy: 
     if rows.empty:
         raise ValueError(f"the table has no metric {metric!r}; it has {_names(table[table.depth > 0])}")
     values = rows.pivot(index="depth", columns="epoch", values="value")
-    layers = rows.drop_duplicates("depth").set_index("depth").layer.loc[values.index].astype(str)
+    layers = short(rows.drop_duplicates("depth").set_index("depth").layer.loc[values.index])
     title = "modularity Q" if metric == "modularity" else metric.replace("_", " ")
     left, right = new_axes(11, min(max(1.5 + 0.2 * len(values), 4), 6.5), columns=2)
 
     chosen = np.unique(np.linspace(0, len(values) - 1, min(MAX_LINES, len(values))).round().astype(int))
     style = "-" if values.shape[1] > 1 else "o"
     for place, color in zip(chosen, sns.color_palette("viridis", len(chosen)), strict=True):
-        left.plot(values.columns, values.iloc[place], style, color=color, label=layers.iloc[place])
+        left.plot(values.columns, values.iloc[place], style, color=color, label=layers[place])
     if accuracy is not None:
         whole = table[(table.depth == 0) & (table.metric == accuracy)]
         if whole.empty:
             raise ValueError(f"the table has no number {accuracy!r}; it has {_names(table[table.depth == 0])}")
         left.plot(whole.epoch, whole.value, "--", color="0.3", label=accuracy.replace("_", " "))
     left.set(xlabel="epoch", ylabel=title if accuracy is None else f"{title}, accuracy")
-    left.legend(reverse=True, frameon=False, fontsize="small")  # the deepest above, as in the map
+    names = [str(line.get_label()) for line in left.lines]  # said, or matplotlib leaves out those that begin with "_"
+    left.legend(left.lines, names, reverse=True, frameon=False, fontsize="small")  # the deepest above, as in the map
 
     mesh = right.pcolormesh(_edges(values.columns), _edges(values.index), values, cmap="mako", rasterized=True)
     right.figure.colorbar(mesh, ax=right, label=title)
     if len(values) <= MAX_NAMES:
-        right.set_yticks(list(values.index), list(layers))
+        right.set_yticks(list(values.index), layers)
     right.set(xlabel="epoch", ylabel="layer")
     right.grid(visible=False)
     for ax in (left, right):

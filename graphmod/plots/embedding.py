@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from ._axes import distinct_colors, new_axes
+from ._axes import class_legend, distinct_colors, new_axes, short
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -27,7 +27,7 @@ def plot_embedding(
     Args:
         positions: Positions `[N, 2]` by layer, such as `graphmod.embeddings.embed` gives; at most 12 layers.
         labels: Class of each sample, integers `[N]`.
-        classes: Names of the classes, by label.
+        classes: Names of the classes, by label; the legend has those that are there, at most 50.
         curve: A table of `graphmod.modularity_curve` with these layers and any others; it is drawn at the right, and
             over each picture stand its layer's depth and Q.
 
@@ -48,15 +48,12 @@ def plot_embedding(
     """
     points, labels = {layer: np.asarray(place) for layer, place in positions.items()}, np.asarray(labels)
     _check(points, labels, classes, curve)
-    colors = distinct_colors(len(classes))
+    classes, colors, present = [str(name) for name in classes], distinct_colors(len(classes)), np.unique(labels)
     rows = 1 if len(points) < 4 else 2 if len(points) <= 8 else 3
     columns = -(-len(points) // rows)
     beside = 0 if curve is None else 2
-    width = 1.9 * (columns + beside)
-    per_row = max(1, int(width / (0.5 + 0.07 * np.percentile([len(name) for name in classes], 80))))
-    lines = -(-len(classes) // per_row)
-    height = (2.2 if curve is None else 2.4) * rows + 0.22 * lines + 0.3
-    axes = new_axes(width, height, rows=rows, columns=columns + beside)
+    height = (2.2 if curve is None else 2.4) * rows + 0.3
+    axes = new_axes(1.9 * (columns + beside), height, rows=rows, columns=columns + beside)
     pictures = [ax for i, ax in enumerate(axes) if i % (columns + beside) < columns][: len(points)]
     for ax in axes:
         if ax not in pictures:
@@ -65,21 +62,19 @@ def plot_embedding(
         {} if curve is None else {row.layer: f" ({row.depth})\nQ = {row.modularity:.2f}" for row in curve.itertuples()}
     )
     size = np.clip(4000 / len(labels), 4, 25)
-    for ax, (layer, place) in zip(pictures, points.items(), strict=True):
-        for c, name in enumerate(classes):
+    for ax, title, (layer, place) in zip(pictures, short(points), points.items(), strict=True):
+        for c in present:
             x, y = place[labels == c].T
-            ax.scatter(x, y, s=size, color=colors[c], linewidth=0, label=name, alpha=0.85)
+            ax.scatter(x, y, s=size, color=colors[c], linewidth=0, alpha=0.85)
         middle, reach = (place.max(axis=0) + place.min(axis=0)) / 2, np.ptp(place, axis=0).max() * 0.55 or 1
         limits = np.stack([middle - reach, middle + reach], axis=1)
         ax.set(xticks=[], yticks=[], xlim=limits[0], ylim=limits[1], aspect="equal")
-        ax.set_title(layer + known.get(layer, ""), fontsize="medium")
+        ax.set_title(title + known.get(layer, ""), fontsize="medium")
         ax.spines[:].set_visible(True)
     if curve is not None:
         cells = (rows, columns + beside, (columns + 1, rows * (columns + beside)))
         _draw_curve(pictures[0].figure.add_subplot(*cells), curve, list(points))
-    handles, names = pictures[0].get_legend_handles_labels()
-    look = {"handletextpad": 0.2, "columnspacing": 1.5, "markerscale": 2, "frameon": False}
-    pictures[0].figure.legend(handles, names, loc="outside lower center", ncols=-(-len(classes) // lines), **look)
+    class_legend(pictures[0], present, classes, colors)
     return pictures[0]
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ._axes import new_axes
+from ._axes import MAX_NAMES, new_axes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -16,7 +16,8 @@ def plot_mixing(matrices: Mapping[str, ArrayLike], classes: Sequence[str]) -> "A
     """Draws mixing matrices side by side, on one scale.
 
     White is what chance would give; a class is red where it meets another more often, blue where less. The scale is
-    logarithmic, from 1/16 to 16 times as often.
+    logarithmic, from 1/16 to 16 times as often. A pair without a ratio (NaN) is grey. More than 30 classes are numbered
+    from 0 instead of named.
 
     Args:
         matrices: `Mixing.ratio` `[C, C]` by title.
@@ -40,12 +41,15 @@ def plot_mixing(matrices: Mapping[str, ArrayLike], classes: Sequence[str]) -> "A
         raise ValueError(f"matrix {wrong[0]!r} must be [{len(classes)}, {len(classes)}], one row for each class")
     side = min(max(0.32 * len(classes), 2.2), 8)
     axes = new_axes(1.6 + (side + 0.5) * len(matrices), side + 1.2, columns=len(matrices), squares=True)
+    many = len(classes) > MAX_NAMES
+    names = 10 if many else list(classes)  # seaborn takes a number as a step: every tenth
     for ax, (title, matrix) in zip(axes, matrices.items(), strict=True):
         values = np.clip(np.asarray(matrix, dtype=float), 1 / 16, 16)  # a pair that never meets is as blue as can be
-        names = list(classes) if ax is axes[0] else False
+        ax.set_facecolor("0.8")  # seaborn leaves NaN out
+        ax.grid(visible=False)
         sns.heatmap(
-            values, norm=LogNorm(1 / 16, 16), cmap="vlag", square=True, linewidths=0.5, cbar=False, ax=ax,
-            xticklabels=list(classes), yticklabels=names,
+            values, norm=LogNorm(1 / 16, 16), cmap="vlag", square=True, linewidths=0 if many else 0.5, cbar=False,
+            ax=ax, xticklabels=names, yticklabels=names if ax is axes[0] else False,
         )  # fmt: skip
         ax.set_title(title, fontsize="medium")
         ax.tick_params("x", rotation=90)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from ._axes import name_layers, new_axes, width_of
+from ._axes import draw_band, name_layers, new_axes, width_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -41,8 +41,7 @@ def plot_panels(curve: pd.DataFrame, panels: Mapping[str, Sequence[str]]) -> "Ax
     for ax, (title, names) in zip(axes, panels.items(), strict=True):
         for name in names:
             (line,) = ax.plot(curve.depth, curve[name], "o-", markersize=4, label=name.replace("_", " "))
-            low, high = _band(curve, name)
-            ax.fill_between(curve.depth, low, high, color=line.get_color(), alpha=0.2, linewidth=0)
+            draw_band(ax, curve.depth, *_band(curve, name), color=line.get_color())
         ax.set_title(fill(title, letters), loc="left", fontsize="medium")
         if len(names) > 1:
             ax.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))

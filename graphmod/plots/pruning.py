@@ -46,9 +46,7 @@ def plot_pruning(table: pd.DataFrame) -> "Axes":
         y = [row + (place - (len(states) - 1) / 2) * height for row in range(len(mean))]
         bars = ax.barh(y, mean[state], height, color=color, label=STATES[state])
         ax.bar_label(bars, fmt="{:.1%}", padding=2, fontsize="x-small")
-    names = [
-        f"{name}\n{share:.0%}".replace("%", " % of MACs") for name, share in (mean.macs / mean.macs.iloc[0]).items()
-    ]
+    names = [f"{name}\n{share:.0f} % of MACs" for name, share in (100 * mean.macs / mean.macs.iloc[0]).items()]
     ax.set_yticks(range(len(mean)), names)
     if not trained:
         ax.axvline(mean[states[-1]].iloc[0], color="0.4", linestyle=":", linewidth=1)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from ._axes import new_axes
+from ._axes import distinct_colors, new_axes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -30,11 +30,14 @@ def plot_scatter(table: pd.DataFrame, x: Sequence[str], y: str) -> "Axes":
     import seaborn as sns
 
     stage = table.layer.str.rpartition(".")[0].replace("", "layers").rename("stage")
-    axes = new_axes(0.6 + 3.6 * len(x), 3.6, columns=len(x))
+    many = stage.nunique() > 1
+    axes = new_axes(0.6 + 3.6 * len(x) + 1.2 * many, 3.6, columns=len(x))
     for place, (ax, name) in enumerate(zip(axes, x, strict=True)):
-        legend = "brief" if place == 0 and stage.nunique() > 1 else False
-        sns.scatterplot(table, x=name, y=y, hue=stage, ax=ax, legend=legend, palette="deep")
+        legend = "full" if many and ax is axes[-1] else False
+        sns.scatterplot(table, x=name, y=y, hue=stage, ax=ax, legend=legend, palette=distinct_colors(stage.nunique()))
         ax.set_title(f"Spearman {table[name].corr(table[y], method='spearman'):.2f}", fontsize="medium")
         ax.set_xlabel(name.replace("_", " "))
         ax.set_ylabel(y.replace("_", " ") if place == 0 else "")
+    if many:
+        sns.move_legend(axes[-1], "center left", bbox_to_anchor=(1, 0.5), frameon=False)
     return axes[0]

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from ._axes import distinct_colors, name_layers, new_axes, width_of
+from ._axes import distinct_colors, draw_band, name_layers, new_axes, width_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -41,7 +41,7 @@ def plot_sweep(table: pd.DataFrame, by: str, *, ax: "Axes | None" = None) -> "Ax
     for value, color in zip(values, colors, strict=True):
         q = table[table[by] == value].groupby("depth").modularity.agg(["mean", "min", "max"])
         ax.plot(q.index, q["mean"], "o-", markersize=4, color=color, label=str(value))
-        ax.fill_between(q.index, q["min"], q["max"], color=color, alpha=0.15, linewidth=0)
+        draw_band(ax, q.index, q["min"], q["max"], color=color, alpha=0.15)
     beside: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (1, 1)} if len(values) > 6 else {}
     ax.legend(title=by.replace("_", " "), frameon=False, **beside)
     name_layers(ax, curve)
