@@ -1,5 +1,6 @@
 # make demo    the first result, on a machine with nothing but Python 3.11
-# make test    the whole suite
+# make test    the test suite, but for its long checks
+# make slow    the long checks
 # make lint    what pre-commit runs
 # make docs    the pages of docs/, with every example run, into build/docs
 # make bench   neighbour search, large graphs, Leiden, modularity and attacks beside their peers; training

@@ -10,15 +10,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
+from torch.nn.utils.parametrize import ParametrizationList
 
-from ._passes import evaluation
+from ._layers import unwrapped
+from ._passes import hooks, layer_of, watched
 from .activations import first_tensor, output_tensor
 from .inputs import forward
 
 WEIGHTED = (_ConvNd, nn.Linear)
 FOLLOWERS = (_BatchNorm, nn.GroupNorm, nn.LayerNorm, nn.Dropout, nn.Dropout2d, nn.Identity)
 """What a convolution of a plain chain takes with it, beside the activations of `torch.nn`."""
-NO_STEPS = (nn.Embedding, nn.EmbeddingBag, nn.LayerNorm, nn.RNNBase)
+NO_STEPS = (nn.Embedding, nn.EmbeddingBag, nn.LayerNorm, nn.RNNBase, ParametrizationList)
 """What has matrices and is no step of a chain."""
 
 
@@ -65,7 +67,7 @@ def chain_layers(model: nn.Module) -> dict[str, list[str]]:
     """The layers that stand in a chain, in the model's order, each with the modules that go with it.
 
     Of nested ones the outermost count, and of a stage those in its chains. What stands in several places goes along
-    with none.
+    with none. What is scripted cannot be looked at, and is no layer.
     """
     parts: dict[str, list[str]] = {}
     closed: list[str] = []
@@ -90,7 +92,11 @@ def chain_layers(model: nn.Module) -> dict[str, list[str]]:
                 parts[owner] += [path] if places[child] == 1 else []
             else:
                 owner = None
-                inside = isinstance(child, Skip) or _holds_layers(child) or (lone and _is_network(child, model))
+                inside = (
+                    isinstance(child, Skip | torch.jit.ScriptModule)
+                    or _holds_layers(child)
+                    or (lone and _is_network(child, model))
+                )
                 if has_weights(child) and not inside:
                     parts[path] = [path]
     return parts
@@ -118,6 +124,7 @@ def has_weights(module: nn.Module) -> bool:
 
 def _is_chain(module: nn.Module) -> bool:
     """Whether the children run one after the other; a class that joins a convolution and its norm makes a layer."""
+    module = unwrapped(module)
     if type(module) in (nn.Sequential, nn.ModuleList):
         return True
     plain = isinstance(module, nn.Sequential) and type(module).forward is nn.Sequential.forward
@@ -140,39 +147,39 @@ def _is_network(module: nn.Module, model: nn.Module) -> bool:
     return any(sum(num_weights(child) > (not most) for child in chain.children()) > 1 for chain in chains)
 
 
-def run_once(
-    model: nn.Module, samples: Tensor, parts: Mapping[str, list[str]], *, keep: bool = False
-) -> dict[str, Seen]:
-    """Runs a model once and says what the layers did, with copies of what they took and gave if `keep`."""
+def run_once(model: nn.Module, samples: Tensor, parts: Mapping[str, list[str]], *, keep: str = "") -> dict[str, Seen]:
+    """Runs a model once and says what the layers did, with copies of what they gave, or took and gave.
+
+    Args:
+        model: The network; it is as before afterwards.
+        samples: One batch of input.
+        parts: Layers, each with the modules that go with it.
+        keep: `"outputs"` or `"inputs and outputs"`.
+    """
     seen = {layer: Seen() for layer in parts}
-    handles = []
 
     def before(one: Seen, inputs: tuple[Any, ...], named: dict[str, Any]) -> None:
         one.runs += 1
         one.place = max(other.place for other in seen.values()) + 1
         x = first_tensor(inputs or named)
         one.given = None if x is None else list(x.shape[1:])
-        one.input = x.clone() if keep and x is not None else None
+        one.input = x.clone() if keep.startswith("inputs") and x is not None else None
 
     def after(one: Seen, output: Any) -> None:
         x = first_tensor(output)
         one.made = None if x is None else list(x.shape[1:])
         one.output = deepcopy(output) if keep else None
 
-    for layer, names in parts.items():
-        one, first, last = seen[layer], model.get_submodule(names[0]), model.get_submodule(names[-1])
-        handles += [
-            first.register_forward_pre_hook(
-                lambda _module, inputs, named, one=one: before(one, inputs, named), with_kwargs=True
-            ),
-            last.register_forward_hook(lambda _module, _inputs, output, one=one: after(one, output)),
-        ]
-    try:
-        with torch.no_grad(), evaluation(model):
-            forward(model, samples)
-    finally:
-        for handle in handles:
-            handle.remove()
+    with hooks() as hook, watched(model):
+        for layer, names in parts.items():
+            one, first, last = seen[layer], layer_of(model, names[0]), layer_of(model, names[-1])
+            hook(
+                first.register_forward_pre_hook(
+                    lambda _module, inputs, named, one=one: before(one, inputs, named), with_kwargs=True
+                )
+            )
+            hook(last.register_forward_hook(lambda _module, _inputs, output, one=one: after(one, output)))
+        forward(model, samples)
     return seen
 
 

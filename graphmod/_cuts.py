@@ -2,13 +2,13 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from copy import deepcopy
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ._chains import WEIGHTED, num_weights, run_once, skip_like
+from ._passes import copied, hooks, watched
 from ._steps import seeded
 from .activations import first_tensor
 from .inputs import forward
@@ -45,7 +45,7 @@ def hidden_uses(model: nn.Module, samples: Tensor, parts: Mapping[str, list[str]
         samples: A few samples, `[N, ...]`.
         parts: Layers, each with the modules that go with it, each of which runs once.
     """
-    seen, copy = run_once(model, samples, parts, keep=True), deepcopy(model).eval()
+    seen, copy = run_once(model, samples, parts, keep="outputs"), copied(model).eval()
     found = {}
     for layer, names in parts.items():
         try:
@@ -82,20 +82,16 @@ def _children_kept(model: nn.Module) -> Iterator[None]:
 def _ends(model: nn.Module, samples: Tensor) -> list[Tensor]:
     """What goes into the last convolution or linear layer to run, which may be zero, and the output."""
     last: dict[str, Any] = {}
-    handles = [
-        module.register_forward_pre_hook(
-            lambda _module, inputs, named: last.update(x=inputs or named), with_kwargs=True
-        )
-        for module in model.modules()
-        if isinstance(module, WEIGHTED)
-    ]
     home = next(model.parameters(), samples).device
-    try:
-        with torch.no_grad(), seeded(0, home):
-            output = forward(model, samples)
-    finally:
-        for handle in handles:
-            handle.remove()
+    with hooks() as hook, watched(model), seeded(0, home):
+        for module in model.modules():
+            if isinstance(module, WEIGHTED):
+                hook(
+                    module.register_forward_pre_hook(
+                        lambda _module, inputs, named: last.update(x=inputs or named), with_kwargs=True
+                    )
+                )
+        output = forward(model, samples)
     return [x for x in (first_tensor(last.get("x")), first_tensor(output)) if x is not None]
 
 

@@ -256,3 +256,14 @@ def read_npy(path: str | Path) -> np.ndarray:
     """
     with readable(existing_file(path), "a NumPy file of a plain array"):
         return np.lib.format.open_memmap(path, mode="c")  # which has no way to unpickle
+
+
+def shipped(name: str) -> Path:
+    """Returns where a file is that comes with the package: in an installed one inside, in a clone of it beside.
+
+    Example:
+        >>> shipped("README.md").is_file()
+        True
+    """
+    package = Path(__file__).parent
+    return (package if (package / "data").is_dir() else package.parent) / "data" / name

@@ -5,10 +5,12 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import torch
 from torch import nn
 from torch._dynamo import OptimizedModule
 from torch.nn.modules.conv import _ConvNd
 from torch.nn.parallel import DistributedDataParallel
+from torch.nn.utils.parametrize import type_before_parametrizations
 
 from ._names import nearest, unknown
 
@@ -55,7 +57,7 @@ def layer_names(model: nn.Module, pattern: str | Sequence[str] = "blocks") -> li
     """
     if not isinstance(model, nn.Module):
         raise TypeError(f"model must be a torch.nn.Module; got {type(model).__name__}")
-    modules = dict(unwrapped(model).named_modules())
+    modules = {name: module for name, module in unwrapped(model).named_modules() if not _computes_weights(name)}
     chosen: set[str] = set()
     for one in patterns(pattern):
         found = _select(modules, one)
@@ -157,7 +159,8 @@ def _select(modules: Mapping[str, nn.Module], pattern: str) -> list[str]:
     return [
         name
         for name, module in modules.items()
-        if (not kind or type(module).__name__ == kind) and _matches(name, parts)
+        if (not kind or _kind(module).__name__ == kind)
+        and (name == glob or (not name.endswith("._orig_mod") and _matches(name.replace("._orig_mod", ""), parts)))
     ]
 
 
@@ -185,7 +188,7 @@ def _dot(name: str, start: int) -> int:
 def _blocks(modules: Mapping[str, nn.Module]) -> list[str]:
     for name, module in modules.items():  # the outermost that states its own, also inside a wrapper
         stated: Any = getattr(module, "LAYERS", None)
-        if stated is not None:
+        if stated is not None and not isinstance(module, OptimizedModule):  # which has all that the one inside has
             return [f"{name}.{layer}".lstrip(".") for layer in layer_names(module, stated)]
     convolutions = [name for name, module in modules.items() if isinstance(module, _ConvNd)]
     blocks = _repeated_blocks(modules)
@@ -200,16 +203,16 @@ def _repeated_blocks(modules: Mapping[str, nn.Module]) -> list[str]:
     """The outermost composite elements of containers in which the class of one occurs more than once."""
     elements: dict[str, list[str]] = {}  # by their outermost container
     for name, module in modules.items():
-        norm = re.search(r"^(?!.*Conv).*Norm", type(module).__name__)  # timm's holds its activation
+        norm = re.search(r"^(?!.*Conv).*Norm", _kind(module).__name__)  # timm's holds its activation
         if name and _has_children(module) and not _is_container(module) and not norm:
             parent = name.rpartition(".")[0]
             if _is_container(modules[parent]) or _holds_many(modules[parent]):
                 while parent and _is_container(modules[parent.rpartition(".")[0]]):
                     parent = parent.rpartition(".")[0]
                 elements.setdefault(parent, []).append(name)
-    count = Counter(type(modules[name]) for names in elements.values() for name in names)
+    count = Counter(_kind(modules[name]) for names in elements.values() for name in names)
     repeated = {
-        name for names in elements.values() if any(count[type(modules[name])] > 1 for name in names) for name in names
+        name for names in elements.values() if any(count[_kind(modules[name])] > 1 for name in names) for name in names
     }
     return [
         name for name in modules if name in repeated and not any(name.startswith(f"{other}.") for other in repeated)
@@ -231,15 +234,40 @@ def unwrapped(model: nn.Module) -> nn.Module:
 
 
 def _is_container(module: nn.Module) -> bool:
-    plain = type(module) in (nn.Sequential, nn.ModuleList, nn.ModuleDict)
-    return plain or type(module).__name__.endswith("Stage")  # a stage of blocks, as timm and transformers name it
+    kind = _kind(module)
+    plain = kind in (nn.Sequential, nn.ModuleList, nn.ModuleDict)
+    return plain or kind.__name__.endswith("Stage")  # a stage of blocks, as timm and transformers name it
 
 
 def _holds_many(module: nn.Module) -> bool:
     """Whether three composite children are of one class, other than containers."""
-    kinds = Counter(type(child) for child in module.children() if _has_children(child) and not _is_container(child))
+    kinds = Counter(_kind(child) for child in module.children() if _has_children(child) and not _is_container(child))
     return max(kinds.values(), default=0) > 2
 
 
 def _has_children(module: nn.Module) -> bool:
-    return next(module.children(), None) is not None
+    return any(name != "parametrizations" for name, _ in module.named_children())
+
+
+def _computes_weights(name: str) -> bool:
+    """Whether a name is that of a module which `torch.nn.utils.parametrize` computes a weight with."""
+    return "parametrizations" in name.split(".")
+
+
+def _kind(module: nn.Module) -> type:
+    """The class of what is compiled or parametrized: of a linear layer with a weight norm, `Linear`."""
+    return type_before_parametrizations(unwrapped(module))
+
+
+def leaves(model: nn.Module) -> list[nn.Module]:
+    """Lists the modules that hold no others and take hooks: not scripted ones, nor those that compute weights.
+
+    Example:
+        >>> leaves(nn.Sequential(nn.ReLU(), nn.Sequential(nn.Tanh())))
+        [ReLU(), Tanh()]
+    """
+    return [
+        module
+        for name, module in model.named_modules()
+        if not (_has_children(module) or _computes_weights(name) or isinstance(module, torch.jit.ScriptModule))
+    ]

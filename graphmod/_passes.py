@@ -1,11 +1,13 @@
-"""What surrounds a forward pass that is watched: evaluation mode, hooks, plain attention, and an early end."""
+"""What surrounds a forward pass that is watched: a copy, evaluation mode, hooks, plain attention, and an early end."""
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from copy import deepcopy
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 
 @contextmanager
@@ -23,6 +25,13 @@ def evaluation(model: nn.Module) -> Iterator[None]:
 
 
 @contextmanager
+def watched(model: nn.Module) -> Iterator[None]:
+    """Lets a network run in evaluation mode, without gradients and uncompiled, as is best for a few passes."""
+    with torch.no_grad(), evaluation(model), torch.compiler.set_stance("force_eager"):
+        yield
+
+
+@contextmanager
 def plain_attention() -> Iterator[None]:
     """Keeps torch's encoder from packing tokens into nested tensors, which hooks cannot read, for a while."""
     fast = torch.backends.mha.get_fastpath_enabled()
@@ -34,20 +43,48 @@ def plain_attention() -> Iterator[None]:
 
 
 @contextmanager
+def hooks() -> Iterator[Callable[[RemovableHandle], None]]:
+    """Yields a function that takes handles of hooks; all are removed afterwards, also where the next cannot be made."""
+    with ExitStack() as undo:
+
+        def keep(handle: RemovableHandle) -> None:
+            undo.callback(handle.remove)
+
+        yield keep
+
+
+def layer_of(model: nn.Module, name: str) -> nn.Module:
+    """Returns the layer of a name, for a hook.
+
+    Raises:
+        ValueError: If it is scripted.
+    """
+    layer = model.get_submodule(name)
+    if isinstance(layer, torch.jit.ScriptModule):
+        raise ValueError(f"layer {name!r} is scripted, which takes no hooks; pass the module that it was made of")
+    return layer
+
+
+def copied(model: nn.Module) -> nn.Module:
+    """Returns a deep copy, also of tensors that hooks compute before each pass, as `torch.nn.utils.prune` has it."""
+    own = [one for module in model.modules() for one in vars(module).values() if isinstance(one, Tensor)]
+    return deepcopy(model, {id(one): one.detach().clone() for one in own if not one.is_leaf})
+
+
+@contextmanager
 def hooked(
     model: nn.Module,
     before: Callable[[str], Callable[[nn.Module, Any], None]],
     behind: Mapping[str, Callable[[nn.Module, Any, Any], None]],
 ) -> Iterator[None]:
     """Calls functions for a while: before every layer, but scripted ones, which take none, and behind some by name."""
-    layers = [pair for pair in model.named_modules() if not isinstance(pair[1], torch.jit.ScriptModule)]
-    handles = [layer.register_forward_pre_hook(before(name)) for name, layer in layers]
-    handles += [model.get_submodule(name).register_forward_hook(hook) for name, hook in behind.items()]
-    try:
+    with hooks() as keep:
+        for name, layer in model.named_modules():
+            if not isinstance(layer, torch.jit.ScriptModule):
+                keep(layer.register_forward_pre_hook(before(name)))
+        for name, hook in behind.items():
+            keep(layer_of(model, name).register_forward_hook(hook))
         yield
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 class EnoughError(BaseException):

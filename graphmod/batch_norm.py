@@ -1,13 +1,13 @@
 """Batch norm after a removal: statistics that fit what the layers now see."""
 
 import math
-from copy import deepcopy
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ._augmentation import scaled
+from ._passes import copied
 from .inputs import forward
 
 
@@ -45,7 +45,7 @@ def reestimate_batch_norm(
         raise ValueError(f"batch norm needs at least two images; got {len(images)}")
     if batch_size < 2 or (num_batches is not None and num_batches < 1):
         raise ValueError(f"batch_size must be at least 2 and num_batches 1; got {batch_size} and {num_batches}")
-    copy = deepcopy(model).eval()
+    copy = copied(model).eval()
     momenta: dict[_BatchNorm, float | None] = {}
     counts: dict[_BatchNorm, int] = {}
     for module in copy.modules():

@@ -2,6 +2,7 @@
 
 import math
 import time
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from statistics import median
@@ -11,7 +12,8 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from ._passes import evaluation, plain_attention
+from ._layers import leaves
+from ._passes import evaluation, hooks, plain_attention, watched
 from .activations import first_tensor
 from .inputs import forward, moved
 
@@ -25,7 +27,8 @@ def cost(model: nn.Module, sample: Tensor) -> dict[str, int]:
 
     Returns:
         `num_parameters`; `macs`, the multiply-adds of convolutions, matrix products and recurrent layers (what papers
-        on pruning call FLOPs); `activation_memory`, the bytes of the outputs of all modules without children.
+        on pruning call FLOPs); `activation_memory`, the bytes of the outputs of all modules without children, but
+        scripted ones, which show none.
 
     Raises:
         TypeError: If the model is not a module, or the sample not a tensor.
@@ -48,17 +51,14 @@ def cost(model: nn.Module, sample: Tensor) -> dict[str, int]:
         x = first_tensor(output)
         memory += 0 if x is None else x.nbytes
 
-    leaves = [module for module in model.modules() if next(module.children(), None) is None]
-    handles = [module.register_forward_hook(record) for module in leaves]
     fused = {torch.ops.aten.mkldnn_rnn_layer: _layer_flops, torch.ops.aten._cudnn_rnn: _network_flops}
     counter = FlopCounterMode(display=False, custom_mapping=fused)
-    try:
-        plain = sdpa_kernel(SDPBackend.MATH)  # fused attention is not counted by every version of torch
-        with torch.no_grad(), _frozen(model), evaluation(model), plain_attention(), plain, counter:
-            forward(model, sample)
-    finally:
-        for handle in handles:
-            handle.remove()
+    plain = sdpa_kernel(SDPBackend.MATH)  # fused attention is not counted by every version of torch
+    with hooks() as hook, warnings.catch_warnings(), _frozen(model), watched(model), plain_attention(), plain, counter:
+        warnings.filterwarnings("ignore", "Using `torch.compile", UserWarning)  # the counter's hooks, which bear it
+        for module in leaves(model):
+            hook(module.register_forward_hook(record))
+        forward(model, sample)
     return {
         "num_parameters": sum(parameter.numel() for parameter in model.parameters()),
         "macs": counter.get_total_flops() // (2 * len(sample)),

@@ -6,7 +6,7 @@ from numbers import Integral
 from typing import Any
 
 import pandas as pd
-from torch import nn
+from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from ._chains import of_type
@@ -118,7 +118,7 @@ def plan_removal(
     num_layers: int | None = None,
     max_macs: float | None = None,
     criterion: str | Callable[[State], dict[str, float]] = "anchored_modularity",
-    layers: Sequence[str] | pd.DataFrame | None = None,
+    layers: str | Sequence[str] | pd.DataFrame | None = None,
     at: str | None = None,
     k: int = 3,
     seed: int = 0,
@@ -139,7 +139,7 @@ def plan_removal(
             modularity it keeps the most accuracy. Where many layers go and training follows, `plateau_by_stage` ends
             higher, see docs/studies.md.
         layers: Those that may go; all that can if None. A table of `removable_layers(model, sample)` is taken as it is.
-        at: The layer whose modularity counts; the last block that runs if None.
+        at: The layer whose modularity counts, not inside one that may go; the last block that runs if None.
         k: Neighbours of each sample.
         seed: Seed of criteria that draw at random.
         progress: Shows a progress bar on a terminal.
@@ -150,8 +150,8 @@ def plan_removal(
 
     Raises:
         TypeError: If labels are not integers.
-        ValueError: If not exactly one of `num_layers` and `max_macs` is given, if it cannot be reached, or if a layer,
-            or all that were chosen together, cannot be removed.
+        ValueError: If not exactly one of `num_layers` and `max_macs` is given, if it cannot be reached, if a layer, or
+            all that were chosen together, cannot be removed, or if `at` does not name one layer outside of those.
 
     Example:
         >>> import torch
@@ -166,6 +166,7 @@ def plan_removal(
     x, y = collect(samples, labels)
     model = unwrapped(model)
     x = of_type(model, x)
+    layers = [layers] if isinstance(layers, str) else layers
     table, names = (layers, None) if isinstance(layers, pd.DataFrame) else (judged(model, x[:2], layers), layers)
     if names is not None:
         check_removable(table, names)
@@ -183,7 +184,7 @@ def plan_removal(
             )
     judge = find_criterion(criterion) if isinstance(criterion, str) else criterion
     name = criterion if isinstance(criterion, str) else getattr(criterion, "__name__", "criterion")
-    at = at or list(layer_sizes(model, x[:2]))[-1]
+    at = _judged_at(model, x[:2], at, left)
     known: dict[str, Any] = {}
     rows: list[dict[str, Any]] = []
     removed: list[str] = []
@@ -205,6 +206,21 @@ def plan_removal(
             rows.append({**row, "macs": now["macs"], "num_parameters": now["num_parameters"]})
             bar.update()
     return pd.DataFrame(rows)
+
+
+def _judged_at(model: nn.Module, sample: Tensor, at: str | None, layers: Sequence[str]) -> str:
+    """The layer whose modularity counts: that which is asked for, or the last block, or the one that may go with it."""
+    names = list(layer_sizes(model, sample, "blocks" if at is None else at))
+    once = [name for name in names if "@" not in name]
+    if at is not None and (len(names) > 1 or not once):
+        raise ValueError(f"at must be one layer that runs once; got {at!r}, which is {', '.join(names)}")
+    last = (once or layers)[-1]
+    holder = next((layer for layer in layers if last.startswith(f"{layer}.")), None)
+    if at is not None and holder:
+        raise ValueError(
+            f"at must not be inside a layer that may go; got {at!r}, which is inside {holder!r}: name that"
+        )
+    return holder or last
 
 
 def beyond_layout(model: nn.Module, layout: Sequence[int]) -> list[str]:

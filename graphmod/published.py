@@ -1,9 +1,10 @@
 """The curves of Lu et al., "Understanding the Dynamics of DNNs Using Graph Modularity", ECCV 2022."""
 
 from collections.abc import Sequence
-from importlib import resources
 
 import pandas as pd
+
+from ._files import shipped
 
 
 def published_curve(network: str, dataset: str = "CIFAR-10", condition: str = "clean") -> pd.DataFrame:
@@ -12,7 +13,8 @@ def published_curve(network: str, dataset: str = "CIFAR-10", condition: str = "c
     Args:
         network: `"ResNet18"`, `34`, `50`, `101`, `152`, `"VGG11"`, `13`, `16`, `19`.
         dataset: `"CIFAR-10"`, `"CIFAR-100"` or `"ImageNet-50"`.
-        condition: `"clean"`, or the name of an attack (ResNet18 and VGG16 on CIFAR-10).
+        condition: `"clean"`, or of ResNet18 and VGG16 on CIFAR-10 the name of an attack, or `"clean-adv-panel"`, the
+            clean curve in the figure of the attacks, which is not the one of the other figures.
 
     Returns:
         One row a layer: `depth` (from 1) and `modularity`.
@@ -39,12 +41,14 @@ def published_curves() -> pd.DataFrame:
         >>> published_curves().groupby("condition").network.nunique()["clean"]
         np.int64(9)
     """
-    with (resources.files("graphmod.data") / "reference/lu2022-curves.csv").open() as file:
-        return pd.read_csv(file).rename(columns={"model": "network", "index": "depth", "value": "modularity"})
+    names = {"model": "network", "index": "depth", "value": "modularity"}
+    return pd.read_csv(shipped("reference/lu2022-curves.csv")).rename(columns=names)
 
 
 def published_attacks(network: str, attacks: Sequence[str]) -> dict[str, pd.DataFrame]:
     """Returns the curves of Lu et al. 2022 under those of some attacks that they ran, and the clean one, by name.
+
+    The clean one is that of the same figure, `"clean-adv-panel"`, where there is one.
 
     Args:
         network: `"ResNet18"` or `"VGG16"`, on CIFAR-10.
@@ -54,6 +58,9 @@ def published_attacks(network: str, attacks: Sequence[str]) -> dict[str, pd.Data
         >>> list(published_attacks("ResNet18", ["pgd", "one_pixel", "noise"]))
         ['clean', 'pgd', 'one_pixel']
     """
-    ran = {condition.lower(): condition for condition in published_curves().condition.unique()}
+    curves = published_curves()
+    ran = {condition.lower(): condition for condition in curves.condition.unique()}
     names = {name: ran[key] for name in ("clean", *attacks) if (key := name.replace("_", "")) in ran}
+    if "clean-adv-panel" in set(curves.condition[curves.network == network]):
+        names["clean"] = "clean-adv-panel"
     return {name: published_curve(network, condition=condition) for name, condition in names.items()}

@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from copy import deepcopy
 from typing import Any
 
 import pandas as pd
@@ -13,6 +12,7 @@ from ._chains import WEIGHTED, Seen, chain_layers, num_places, run_once
 from ._cuts import cut, hidden_uses, skip
 from ._layers import unwrapped
 from ._names import unknown
+from ._passes import copied
 
 
 def removable_layers(model: nn.Module, sample: Tensor | None = None) -> pd.DataFrame:
@@ -106,7 +106,7 @@ def drop_layers(model: nn.Module, layers: pd.DataFrame | Iterable[str], sample: 
 
 def without(model: nn.Module, layers: Iterable[str]) -> nn.Module:
     """Returns a copy without some layers, for which it was checked that they can go."""
-    parts, smaller = chain_layers(model), deepcopy(model)
+    parts, smaller = chain_layers(model), copied(model)
     before: dict[nn.Module, list[nn.Module]] = {
         module: list(module) for module in smaller.modules() if isinstance(module, nn.ModuleList)
     }
@@ -138,7 +138,7 @@ def names_before(model: nn.Module, layers: Iterable[str]) -> dict[str, str]:
         >>> names_before(nn.ModuleList([nn.Linear(2, 2), nn.Linear(2, 2)]), ["0"])
         {'': '', '0': '1'}
     """
-    smaller, parts = deepcopy(model), chain_layers(model)
+    smaller, parts = copied(model), chain_layers(model)
     before = {module: name for name, module in smaller.named_modules()}
     cut(smaller, [name for layer in layers for name in parts[layer]])
     return {name: before[module] for name, module in smaller.named_modules()}
@@ -190,8 +190,8 @@ def skip_layers(model: nn.Module, layers: Iterable[str], sample: Tensor) -> nn.M
     """
     layers = list(layers)
     parts = chain_layers(model)
-    seen = run_once(model, sample[:2], {layer: parts[layer] for layer in layers}, keep=True)
-    copy = deepcopy(model)
+    seen = run_once(model, sample[:2], {layer: parts[layer] for layer in layers}, keep="outputs")
+    copy = copied(model)
     for layer in layers:
         skip(copy, parts[layer], seen[layer].output)
     return copy

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ._chains import chain_layers, first_argument, rows_of, run_once, skip_like
-from ._passes import evaluation
+from ._chains import Skip, chain_layers, first_argument, rows_of, run_once, skip_like
+from ._passes import hooks, layer_of, watched
 from .activations import num_bytes, output_tensor
 
 
@@ -48,8 +48,8 @@ def without_each(
     Args:
         model: The network; it is as before between the values and afterwards.
         samples: Tensor `[N, ...]`.
-        layers: Names in `removable_layers`, in any order.
-        at: Layers to be recorded.
+        layers: Names in `removable_layers`, in any order: those that may go.
+        at: Layers to be recorded, none of them inside one that may go.
         batch_size: Samples in one forward pass, where there is no room.
         max_memory: How much the outputs of all blocks may take, as in `each_layer`.
 
@@ -58,56 +58,54 @@ def without_each(
     """
     home = next(model.parameters(), samples).device
     samples, parts = samples.to(home), chain_layers(model)
-    with torch.no_grad(), evaluation(model):
-        seen = {name: one for name, one in run_once(model, samples[:2], parts, keep=True).items() if one.runs == 1}
-        needed = sum(output_tensor(one.output)[0].nbytes for one in seen.values()) * len(samples)
-        room = needed <= num_bytes(max_memory)
-        batches = [samples] if room else samples.split(batch_size)
-        if room:
-            seen = {name: one for name, one in run_once(model, samples, parts, keep=True).items() if name in seen}
+    seen = {name: one for name, one in run_once(model, samples[:2], parts, keep="outputs").items() if one.runs == 1}
+    needed = sum(output_tensor(one.output)[0].nbytes for one in seen.values()) * len(samples)
+    room = needed <= num_bytes(max_memory)
+    batches = [samples] if room else samples.split(batch_size)
+    if room:
+        seen = {name: one for name, one in run_once(model, samples, parts, keep="outputs").items() if name in seen}
     order = sorted(seen, key=lambda name: seen[name].place)
     for i, layer in enumerate(order):
         if layer not in layers:
             continue
         given: dict[str, Callable[..., Any]] = {}
         if room:
-            given |= {part: _pass for name in order[:i] for part in parts[name]}
-            given |= {parts[name][-1]: _hand_on(seen[name].output) for name in order[:i]}
+            earlier = [name for name in order[:i] if not _holds(parts[name], at)]
+            given |= {part: _pass for name in earlier for part in parts[name]}
+            given |= {parts[name][-1]: _hand_on(seen[name].output) for name in earlier}
         given |= {part: skip_like(seen[layer].output).forward for part in parts[layer]}
         features: dict[str, list[Tensor]] = {name: [] for name in at}
-        handles = [
-            model.get_submodule(name).register_forward_hook(
-                lambda _module, _inputs, output, found=found: found.append(rows_of(output))
-            )
-            for name, found in features.items()
-        ]
-        try:
-            with torch.no_grad(), evaluation(model), _replaced(model, given):
-                head, outputs = _run(model, batches)
-        finally:
-            for handle in handles:
-                handle.remove()
+        with hooks() as hook, _replaced(model, given):
+            for name, rows in features.items():
+                hook(
+                    layer_of(model, name).register_forward_hook(
+                        lambda _module, _inputs, output, rows=rows: rows.append(rows_of(output))
+                    )
+                )
+            head, outputs = _run(model, batches, layers)
         found = {name: torch.cat(rows) for name, rows in features.items()}
         yield Trial(layer, found, head, outputs)
 
 
-def classifier_input(model: nn.Module, samples: Tensor, *, batch_size: int = 256) -> Tensor:
+def classifier_input(model: nn.Module, samples: Tensor, layers: Sequence[str] = (), *, batch_size: int = 256) -> Tensor:
     """Returns what the classifier sees: the input `[N, D]` of the last linear layer to run, or the network's output.
+
+    The output stands in where no linear layer runs behind the layers that may go: one of these is no classifier.
 
     Args:
         model: The network.
         samples: Tensor `[N, ...]`.
+        layers: Those that may go.
         batch_size: Samples in one forward pass.
     """
     samples = samples.to(next(model.parameters(), samples).device)
-    with torch.no_grad(), evaluation(model):
-        return _run(model, samples.split(batch_size))[0]
+    return _run(model, samples.split(batch_size), layers)[0]
 
 
-def _run(model: nn.Module, batches: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+def _run(model: nn.Module, batches: Sequence[Tensor], layers: Sequence[str]) -> tuple[Tensor, Tensor]:
     """What the classifier sees `[N, D]`, and the network's output."""
     seen, outputs = [], []
-    with _given_to_the_last_linear(model) as latest:
+    with watched(model), _given_to_the_last_linear(model, layers) as latest:
         for x in batches:
             latest.clear()
             outputs.append(output_tensor(model(x)))
@@ -133,7 +131,7 @@ def around_each(
         max_memory: How much of this may be held at once, as in `each_layer`.
     """
     parts = chain_layers(model)
-    seen = run_once(model, samples[:2], {layer: parts[layer] for layer in layers}, keep=True)
+    seen = run_once(model, samples[:2], {layer: parts[layer] for layer in layers}, keep="inputs and outputs")
     free = limit = num_bytes(max_memory)
     groups: list[list[str]] = [[]]
     for layer in sorted(seen, key=lambda name: seen[name].place):
@@ -146,7 +144,8 @@ def around_each(
     for group in groups:
         rows: dict[str, list[tuple[Tensor, Tensor]]] = {layer: [] for layer in group}
         for x in samples.split(batch_size):
-            for layer, one in run_once(model, x, {layer: parts[layer] for layer in group}, keep=True).items():
+            chosen = {layer: parts[layer] for layer in group}
+            for layer, one in run_once(model, x, chosen, keep="inputs and outputs").items():
                 rows[layer].append((rows_of(one.input), rows_of(one.output)))
         for layer in group:
             before, after = (torch.cat(tensors) for tensors in zip(*rows.pop(layer), strict=True))
@@ -154,21 +153,29 @@ def around_each(
 
 
 @contextmanager
-def _given_to_the_last_linear(model: nn.Module) -> Iterator[dict[str, Any]]:
-    """Holds what the last linear layer to run was given; nothing changes it afterwards, or it could not be trained."""
+def _given_to_the_last_linear(model: nn.Module, layers: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """Holds what the last linear layer to run was given; nothing changes it afterwards, or it could not be trained.
+
+    What runs before or in a layer that may go, or is gone, is forgotten.
+    """
     latest: dict[str, Any] = {}
-    handles = [
-        module.register_forward_pre_hook(
-            lambda _module, inputs, named: latest.update(x=first_argument(inputs, named)), with_kwargs=True
-        )
-        for module in model.modules()
-        if isinstance(module, nn.Linear)
-    ]
-    try:
+    with hooks() as hook:
+        for name, module in model.named_modules():
+            if isinstance(module, nn.Linear):
+                hook(
+                    module.register_forward_pre_hook(
+                        lambda _module, inputs, named: latest.update(x=first_argument(inputs, named)), with_kwargs=True
+                    )
+                )
+            if name in layers or isinstance(module, Skip):
+                hook(module.register_forward_hook(lambda *_: latest.clear()))
         yield latest
-    finally:
-        for handle in handles:
-            handle.remove()
+
+
+def _holds(parts: Sequence[str], layers: Sequence[str]) -> bool:
+    """Whether one of some layers is inside the modules of another, or one of them that is not the last."""
+    inside = tuple(f"{part}." for part in parts)
+    return any(layer in parts[:-1] or layer.startswith(inside) for layer in layers)
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import prune
 
 from graphmod.batch_norm import reestimate_batch_norm
 from graphmod.datasets import load
@@ -107,3 +108,12 @@ def test_a_norm_that_no_image_reaches_keeps_its_count_too() -> None:
     for name, value in model.idle.state_dict().items():
         assert torch.equal(found.idle.state_dict()[name], value)
     assert found.used.num_batches_tracked == 1
+
+
+def test_a_pruned_network_is_copied() -> None:
+    model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4))
+    prune.l1_unstructured(model[0], "weight", amount=0.5)
+    found, x = reestimate_batch_norm(model, torch.rand(6, 1, 8, 8)), torch.rand(2, 1, 8, 8)
+    assert torch.equal(found[0](x), model[0](x))
+    assert found[1].num_batches_tracked == 1
+    assert model[1].num_batches_tracked == 0

@@ -131,7 +131,7 @@ class Named(nn.Module):
 
 
 def test_what_is_called_by_keywords_is_seen() -> None:
-    seen = run_once(Named(), torch.rand(2, 3), {"0": ["blocks.0"], "1": ["blocks.1"]}, keep=True)
+    seen = run_once(Named(), torch.rand(2, 3), {"0": ["blocks.0"], "1": ["blocks.1"]}, keep="inputs and outputs")
     assert [(one.given, one.made) for one in seen.values()] == [([3], [3]), ([3], [3])]
     assert seen["1"].input is not None
 
@@ -139,7 +139,7 @@ def test_what_is_called_by_keywords_is_seen() -> None:
 def test_a_pass_is_recorded_in_order_with_copies() -> None:
     model = nn.Sequential(Block(), nn.ReLU(inplace=True), Block())
     x = torch.randn(3, 2, 4, 4)
-    seen = run_once(model, x, chain_layers(model), keep=True)
+    seen = run_once(model, x, chain_layers(model), keep="inputs and outputs")
     assert [(one.runs, one.place) for one in seen.values()] == [(1, 1), (1, 2)]
     assert seen["0"].given == seen["0"].made == [2, 4, 4]
     assert torch.equal(seen["0"].input, x)

@@ -87,3 +87,21 @@ def test_latency_is_that_of_the_pass() -> None:
 
 def test_latency_of_a_network_in_bfloat16() -> None:
     assert latency({"half": nn.Linear(2, 2).bfloat16()}, torch.rand(3, 2), repeats=1)["half"] > 0
+
+
+@pytest.mark.parametrize("norm", [nn.utils.parametrizations.weight_norm, nn.utils.parametrizations.spectral_norm])
+def test_the_output_of_a_parametrized_layer_is_memory_and_its_weight_is_not(norm) -> None:
+    model = nn.Sequential(norm(nn.Linear(4, 8)), nn.ReLU())
+    assert cost(model, torch.rand(2, 4))["activation_memory"] == 4 * (8 + 8)
+
+
+def test_compiled_blocks_cost_what_they_cost_uncompiled() -> None:
+    def never(*_: object) -> None:
+        raise AssertionError("it is compiled")
+
+    model, x = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2)), torch.rand(3, 4)
+    expected = cost(model, x)
+    assert expected["activation_memory"] == 4 * (8 + 8 + 2)
+    assert cost(nn.Sequential(torch.compile(model[:2], backend=never), model[2]), x) == expected
+    model.compile(backend=never)
+    assert cost(model, x) == expected

@@ -1,5 +1,6 @@
 """Every criterion against what it says of a network whose layers are known: some do nothing, some do harm."""
 
+from functools import partial
 from itertools import pairwise
 
 import networkx as nx
@@ -7,6 +8,7 @@ import pytest
 import torch
 from sklearn.metrics import log_loss
 from torch import Tensor, nn
+from torch.nn.utils import prune
 
 from graphmod._family import members
 from graphmod._layers import stages
@@ -214,3 +216,32 @@ def test_weights_drawn_anew_in_a_network_that_gives_a_dict() -> None:
     plain, wrapped = (plan_removal(one, x, y, num_layers=1, criterion="sr_init") for one in (inner, Wrapped(inner)))
     assert plain.damage.item() == wrapped.damage.item()
     assert accuracy(inner, x, y) == accuracy(Wrapped(inner), x, y)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        nn.utils.parametrizations.weight_norm,
+        partial(prune.random_unstructured, name="weight", amount=0.5),
+    ],
+    ids=["norm", "pruned"],
+)
+def test_weights_that_are_computed_cannot_be_drawn(change, planted) -> None:
+    torch.manual_seed(0)
+    model, x, y = nn.Sequential(nn.Linear(8, 8), nn.Linear(8, 8), nn.Linear(8, 4)).eval(), *planted[1:]
+    change(model[1])
+    drawn = find_criterion("sr_init")(State(model, model, x, y, ["0"], "1"))
+    assert -1 <= drawn["0"] <= 0
+    with pytest.raises(
+        ValueError, match="sr_init cannot draw the weights of layer '1', which are computed from others"
+    ):
+        find_criterion("sr_init")(State(model, model, x, y, ["0", "1"], "1"))
+
+
+def test_new_weights_touch_no_other_device(planted, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "manual_seed", None)  # it seeds all devices
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 8)
+    before = torch.get_rng_state()
+    find_criterion("sr_init")(state(planted))
+    assert build("vgg11", seed=3)(torch.rand(1, 3, 32, 32, generator=torch.Generator())).shape == (1, 10)
+    assert torch.equal(torch.get_rng_state(), before)

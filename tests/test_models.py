@@ -9,8 +9,11 @@ from torch import nn
 
 from graphmod import layer_activations, layer_names
 from graphmod._family import members
+from graphmod._files import shipped
+from graphmod.costs import cost
 from graphmod.datasets import load
 from graphmod.models import build, load_weights, networks, outputs_for, save_weights
+from graphmod.pruning import beyond_layout, drop_layers
 from graphmod.training import accuracy
 
 FAMILY = members("graphmod.models")
@@ -228,3 +231,11 @@ def test_weights_of_wrapped_models_and_of_shared_parameters(tmp_path: Path) -> N
         assert torch.equal(fresh[1].weight, net[0].weight)
     save_weights(Wrap(), file)
     assert load_weights(wrap := Wrap(), file) is wrap
+
+
+def test_the_pruned_network_that_comes_with_the_package(cifar: Path) -> None:
+    whole, test = build("resnet56"), load(f"folder:{cifar}", split="test")
+    small = drop_layers(whole, beyond_layout(whole, (3, 2, 6)), test.images[:1])
+    load_weights(small, shipped("resnet56-pruned.safetensors"))
+    assert accuracy(small, test.images, test.labels) > 0.91  # of the original images; it was trained on JPEGs
+    assert cost(small, test.images[:1])["macs"] < 0.4 * cost(whole, test.images[:1])["macs"]

@@ -37,6 +37,8 @@ def test_the_wheel_holds_the_package_the_studies_and_the_data(tmp_path: Path) ->
         cwd=tmp_path, capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert ran.stdout.strip() == str(installed / "graphmod/__init__.py")
+    ran = subprocess.run([sys.executable, "-c", code], cwd=source, capture_output=True, text=True, check=True)
+    assert ran.stdout.strip() == str(source / "graphmod/__init__.py")  # in a clone the files beside are found
 
 
 def test_version_stands_in_one_place() -> None:

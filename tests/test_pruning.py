@@ -14,6 +14,7 @@ import torch
 import torchvision
 from matplotlib.patches import Rectangle
 from scipy import stats
+from torch.nn.utils import prune
 
 from graphmod import surgery
 from graphmod.activations import layer_names
@@ -261,6 +262,16 @@ def test_a_plan_of_blocks_that_a_pass_has_to_judge() -> None:
         ),
         ({"max_macs": 1.0}, "max_macs must be at least 0.183 and below 1"),
         ({"num_layers": 1, "layers": ["layer2.0"]}, "layer 'layer2.0' cannot be removed: it makes"),
+        ({"num_layers": 1, "at": "nosuch"}, "there is no layer named 'nosuch'; the nearest are"),
+        (
+            {"num_layers": 1, "at": "layer1.*"},
+            r"at must be one layer that runs once; got 'layer1.\*', which is layer1.0, layer1.1",
+        ),
+        (
+            {"num_layers": 1, "at": "layer3.1.conv1"},
+            "at must not be inside a layer that may go; got 'layer3.1.conv1', which is inside 'layer3.1': name that",
+        ),
+        ({"num_layers": 1, "layers": "layer3.11"}, "there is no removable layer named 'layer3.11'"),
         ({"num_layers": 1, "criterion": "gains"}, "there is no graphmod.criteria member named 'gains'"),
     ],
 )
@@ -328,3 +339,36 @@ def test_a_network_that_overflows_without_a_layer_keeps_it() -> None:
     assert list(plan.layer) == ["1", "2", "3"]
     with pytest.raises(ValueError, match="num_layers must be from 1 to 4, the layers that can go; got 1.5"):
         plan_removal(model, x, y, num_layers=1.5)
+
+
+def test_one_layer_may_be_named_and_what_is_judged_may_be_inside_another(digits) -> None:
+    model, x, y = digits
+    one = plan_removal(model, x, y, num_layers=1, layers="layer3.1", criterion="modularity")
+    assert one.layer.tolist() == ["layer3.1"]
+    inside = plan_removal(model, x, y, num_layers=1, layers="layer3.1", criterion="modularity", at="layer1.1.conv1")
+    assert inside.damage.item() != one.damage.item()
+
+
+def test_where_the_last_block_is_inside_one_that_may_go_that_one_is_judged() -> None:
+    class Residual(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = torch.nn.Conv2d(2, 2, 3, padding=1)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x + self.inner(x)
+
+    model, x = torch.nn.Sequential(Residual(), torch.nn.Flatten(), torch.nn.Linear(32, 2)), torch.rand(9, 2, 4, 4)
+    assert layer_names(model) == ["0.inner"]
+    plan = plan_removal(model, x, torch.arange(9) % 2, num_layers=1, criterion="modularity")
+    assert plan.layer.tolist() == ["0"]
+
+
+def test_a_network_that_is_pruned_already() -> None:
+    model, x = build("resnet20"), torch.rand(4, 3, 32, 32)
+    prune.l1_unstructured(model.layer1[1].conv1, "weight", amount=0.5)
+    prune.l1_unstructured(model.layer3[1].conv1, "weight", amount=0.5)
+    smaller = drop_layers(model, ["layer3.1"])
+    with torch.no_grad():
+        assert torch.equal(smaller(x), surgery.skip_layers(model, ["layer3.1"], x)(x))
+    assert surgery.names_before(model, ["layer3.1"])["layer3.2"] == "layer3.2"

@@ -20,6 +20,15 @@ def test_published_curves_by_the_names_of_the_attacks() -> None:
     assert found["one_pixel"].modularity.iloc[-1] == pytest.approx(0.53, abs=0.02)
 
 
+def test_attacks_stand_beside_the_clean_curve_of_their_own_figure() -> None:
+    clean = [0.119, 0.025, 0.077, 0.274, 0.335, 0.517, 0.807, 0.844, 0.849]
+    assert published_attacks("ResNet18", ["pgd"])["clean"].modularity.tolist() == clean
+    of_vgg = published_attacks("VGG16", ["cw"])["clean"]
+    assert of_vgg.equals(published_curve("VGG16", condition="clean-adv-panel"))
+    assert not of_vgg.equals(published_curve("VGG16"))
+    assert published_attacks("ResNet50", [])["clean"].equals(published_curve("ResNet50"))  # which has no such figure
+
+
 def test_what_does_not_fit_is_named() -> None:
     with pytest.raises(ValueError, match="for the dataset 'CIFAR10'; there are CIFAR-10, CIFAR-100, ImageNet-50"):
         published_curve("ResNet18", "CIFAR10")

@@ -1,11 +1,14 @@
 """Trials: the network without a layer, computed from there on, is the network without the layer."""
 
+import gc
+
 import pytest
 import torch
 from torch import Tensor, nn
 
 from graphmod.activations import layer_activations
 from graphmod.models import build
+from graphmod.pruning import plan_removal
 from graphmod.surgery import drop_layers, removable_layers, skip_layers
 from graphmod.trials import around_each, classifier_input, without_each
 
@@ -135,3 +138,70 @@ def test_the_classifier_may_be_called_by_keyword_and_twice() -> None:
     with torch.no_grad():
         assert torch.allclose(trials["body.0"].classifier_input, model.body[2:](x), atol=1e-6)
         assert torch.allclose(trials["body.2"].classifier_input, model.body[:2](x), atol=1e-6)
+
+
+def headless(norm: bool) -> nn.Module:
+    """Blocks of a transformer, or of a plain residual network, and nothing behind them."""
+    torch.manual_seed(0)
+    if not norm:
+        return nn.Sequential(*(Residual(8) for _ in range(4))).eval()
+    block = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True, dropout=0)
+    return nn.TransformerEncoder(block, 4, norm=nn.LayerNorm(8), enable_nested_tensor=False).eval()
+
+
+class Residual(nn.Module):
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.inner = nn.Sequential(nn.Linear(width, width), nn.Tanh(), nn.Linear(width, width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.inner(x)
+
+
+@pytest.mark.parametrize("norm", [True, False], ids=["transformer", "residual"])
+def test_a_linear_layer_inside_one_that_may_go_is_no_classifier(norm: bool) -> None:
+    model, x = headless(norm), torch.rand(12, *([3] if norm else []), 8)
+    layers = removable(model, x)
+    assert len(layers) == 4 - norm  # torch's encoder asks its first layer what it is
+    whole = classifier_input(model, x, layers)
+    assert torch.equal(whole, outputs(model, x).flatten(1))
+    for memory in ("2GB", "1B"):
+        for trial in without_each(model, x, layers, max_memory=memory, batch_size=5):
+            expected = outputs(skip_layers(model, [trial.layer], x), x).flatten(1)
+            torch.testing.assert_close(trial.classifier_input, expected, rtol=1e-4, atol=1e-5)
+    last = skip_layers(model, layers[-1:], x)  # before what is gone there is no classifier either
+    (trial,) = without_each(last, x, layers[:1])
+    assert torch.equal(trial.classifier_input, trial.logits.flatten(1))
+    plan = plan_removal(model, x, torch.arange(12) % 2, num_layers=3, k=2)
+    assert len(plan) == 3
+
+
+def test_the_head_may_go_too() -> None:
+    torch.manual_seed(0)
+    model, x = nn.Sequential(*(nn.Linear(4, 4) for _ in range(3))), torch.rand(6, 4)
+    assert torch.equal(classifier_input(model, x), outputs(model[:2], x))
+    assert torch.equal(classifier_input(model, x, ["2"]), outputs(model, x))
+    trials = {trial.layer: trial for trial in without_each(model, x, ["0", "1", "2"])}
+    assert torch.equal(trials["2"].classifier_input, outputs(model[:2], x))
+
+
+def test_what_is_recorded_may_be_inside_an_earlier_block() -> None:
+    model, x = build("resnet20"), images(n=5)
+    at = ["layer1.1.conv2", "layer3.2.conv1"]
+    expected = layer_activations(skip_layers(model, ["layer2.1"], x), x, at, progress=False)
+    for memory in ("2GB", "1B"):
+        (trial,) = without_each(model, x, ["layer2.1"], at, max_memory=memory)
+        torch.testing.assert_close(trial.features, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_trials_hold_the_outputs_of_the_blocks_and_nothing_else() -> None:
+    model, x = nn.Sequential(*(Residual(1000) for _ in range(5)), nn.Linear(1000, 2)).eval(), torch.rand(100, 1000)
+
+    def held() -> int:
+        return sum(one.nbytes for one in gc.get_objects() if type(one) is Tensor and len(one.shape) and len(one) == 100)
+
+    before = held()
+    trials = without_each(model, x, ["0"])
+    next(trials)
+    assert held() - before <= 6.5 * x.nbytes  # five blocks, and what the classifier sees
+    trials.close()

@@ -13,7 +13,7 @@ def anchored_modularity(state: State) -> dict[str, float]:
     """Prefers the layer without which each sample stays nearest to where the whole network puts others of its class.
 
     damage = −Q of the labels on the graph that joins each sample, as the classifier sees it without the layer, to its k
-    nearest other samples as the classifier sees them in the whole network
+    nearest other samples as the classifier sees them in the whole network (`graphmod.trials.classifier_input`)
 
     The modularity of the last layer does not see it if all samples move together, away from what the classifier has
     learned; this does. It needs labels and the features before the classifier, but not the classifier.
@@ -24,7 +24,9 @@ def anchored_modularity(state: State) -> dict[str, float]:
     Returns:
         The damage by layer, in [−1, 1].
     """
-    anchors = state.once("anchors", lambda: normalize(classifier_input(state.intact, state.images).double(), dim=1))
+    anchors = state.once(
+        "anchors", lambda: normalize(classifier_input(state.intact, state.images, state.layers).double(), dim=1)
+    )
 
     def damage(seen: torch.Tensor) -> float:
         similarity = (normalize(seen.double(), dim=1) @ anchors.T).fill_diagonal_(-torch.inf)

@@ -6,7 +6,7 @@ from ._state import State
 def change(state: State) -> dict[str, float]:
     """Prefers the layer across which modularity changes least, whether it rises or falls.
 
-    damage = |Q of the layer's output − Q of its input|
+        damage = |Q of the layer's output − Q of its input|
 
     Args:
         state: The network and its layers.

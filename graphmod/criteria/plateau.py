@@ -8,8 +8,9 @@ def plateau(state: State) -> dict[str, float]:
 
     damage = Q of the layer's output − Q of its input, in the network before any removal
 
-    The curve is read once; `gain` reads it anew after each removal. It chooses layers whose work training can take
-    over, not layers that a network could do without as it is.
+    The curve is read once; `gain` reads it anew after each removal. It says where Q rises little, not which layers can
+    go: the networks that it leaves of ResNet-56 were the worst to train (docs/studies.md). `plateau_by_stage`, which
+    takes only the number of layers from the curve, leaves better ones.
 
     Args:
         state: The network and its layers.

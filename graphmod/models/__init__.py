@@ -5,7 +5,6 @@ means. A number at the end of a model's name is its depth: `"resnet56"` is `resn
 """
 
 from collections.abc import Sequence
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,9 @@ import torch
 from torch import nn
 
 from .._family import member, members
+from .._files import shipped
 from .._names import unknown
+from .._steps import seeded
 from ..manifest import note_input
 from ._weights import load_weights, save_weights
 
@@ -104,8 +105,7 @@ def build(
     kind, _, rest = name.partition(":")
     if num_classes is None and weights != "default":
         num_classes = 10
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
+    with seeded(seed, torch.get_default_device()):
         if kind in ("torchvision", "timm") and rest:
             from ._timm import timm_model
             from ._torchvision import torchvision_model
@@ -117,7 +117,7 @@ def build(
             model = _from_family(name)(10 if num_classes is None else num_classes, **options)
     given = None if weights == "default" else weights
     if weights == "default":
-        weights = Path(str(resources.files("graphmod.data") / f"{name}.safetensors"))
+        weights = shipped(f"{name}.safetensors")
         if not weights.is_file():
             raise ValueError(f"no weights come with {name}; pass a file of weights, or none for random ones")
     if weights is not None:

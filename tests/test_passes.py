@@ -1,0 +1,96 @@
+"""What surrounds a forward pass: every hook goes, compiled networks run uncompiled, copies are of any network."""
+
+import warnings
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import prune
+
+from graphmod._chains import run_once
+from graphmod._passes import copied, hooks, watched
+from graphmod.activations import layer_activations
+from graphmod.costs import cost
+from graphmod.surgery import removable_layers
+from graphmod.trials import classifier_input, without_each
+
+
+def half_scripted() -> nn.Module:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return nn.Sequential(nn.Linear(4, 4), torch.jit.script(nn.Sequential(nn.Linear(4, 4), nn.ReLU())))
+
+
+def num_hooks(model: nn.Module) -> int:
+    return sum(len(one._forward_hooks) + len(one._forward_pre_hooks) for one in model.modules())
+
+
+def test_hooks_go_where_the_next_cannot_be_made() -> None:
+    model = nn.Sequential(nn.ReLU(), nn.ReLU())
+    with pytest.raises(RuntimeError, match="in between"), hooks() as hook:
+        hook(model[0].register_forward_hook(print))
+        hook(model[1].register_forward_pre_hook(print))
+        assert num_hooks(model) == 2
+        raise RuntimeError("in between")
+    assert num_hooks(model) == 0
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda model, x: layer_activations(model, x, ["0", "1"]),
+        lambda model, x: run_once(model, x, {"0": ["0"], "1": ["1"]}),
+        lambda model, x: next(without_each(model, x, ["0"], ["0", "1"])),
+    ],
+    ids=["activations", "pass", "trials"],
+)
+def test_a_scripted_layer_is_one_sentence(use: Callable[[nn.Module, Tensor], object]) -> None:
+    model = half_scripted()
+    with pytest.raises(ValueError, match="layer '1' is scripted, which takes no hooks; pass the module that it was"):
+        use(model, torch.rand(3, 4))
+    assert num_hooks(model) == 0
+
+
+def test_a_scripted_part_that_is_not_asked_for() -> None:
+    model, x = half_scripted(), torch.rand(3, 4)
+    assert cost(model, x)["activation_memory"] == 4 * 4
+    assert cost(model, x)["num_parameters"] == 40
+    assert removable_layers(model, x).layer.tolist() == ["0"]
+    assert torch.equal(classifier_input(model, x), x)
+    assert num_hooks(model) == 0
+
+
+def test_what_is_watched_runs_uncompiled() -> None:
+    made: list[object] = []
+
+    def backend(graph: torch.fx.GraphModule, _inputs: list[Tensor]) -> Callable[..., object]:
+        made.append(graph)
+        return graph.forward
+
+    model, x = nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 2)), torch.rand(6, 4)
+    model.compile(backend=backend)
+    model[0].compile(backend=backend)
+    with watched(model):
+        model(x)
+        assert not torch.is_grad_enabled()
+    assert removable_layers(model, x).layer[0] == "0"
+    cost(model, x)
+    next(without_each(model, x, ["0"]))
+    classifier_input(model, x)
+    assert not made
+    model(x)
+    assert made
+    assert torch.is_grad_enabled()
+
+
+def test_a_copy_of_a_pruned_network_is_pruned() -> None:
+    model, x = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 2)), torch.rand(3, 4)
+    prune.l1_unstructured(model[0], "weight", amount=0.5)
+    copy = copied(model)
+    assert torch.equal(copy(x), model(x))
+    assert copy[0].weight_orig is not model[0].weight_orig
+    with torch.no_grad():
+        copy[0].weight_orig.mul_(2)
+    assert not torch.equal(copy(x), model(x))
+    assert model[0].weight.grad_fn is not None
