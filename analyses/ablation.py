@@ -32,6 +32,7 @@ def main(
     weights: str | None = "default",
     dataset: str = "digits",
     split: str = "test",
+    image_size: int | None = None,
     layers: tuple[str, ...] = ("blocks",),
     k: tuple[int, ...] = (3, 5, 7, 9, 11),
     num_samples: tuple[int, ...] = (200, 500),
@@ -50,6 +51,7 @@ def main(
         weights: A file, or those that come with the model, or none for random ones.
         dataset: digits, folder:PATH, torchvision:NAME or npz:PATH.
         split: Part of the data set.
+        image_size: Scales and crops images to this size.
         layers: Names, globs, blocks or all.
         k: Neighbours of each sample; the first is the default.
         num_samples: Samples of one graph; the largest is the default.
@@ -57,14 +59,16 @@ def main(
         symmetrize: Rules that make the graph undirected; the first is the default.
         edge_weights: Weights of the edges; the first is the default.
         draws: Stratified draws of each size; they may overlap.
-        seed: Seed of the draws.
+        seed: Seed of the draws and of random weights.
         device: Where the network runs and the graphs are built.
         out: Folder of the result.
     """
     settings = dict(locals())
     with result_folder(out) as folder:
-        samples = load(dataset, split=split, seed=seed)
-        network = build(model, num_classes=outputs_for(samples.classes, weights), weights=weights, device=device)
+        samples = load(dataset, split=split, seed=seed, image_size=image_size)
+        network = build(
+            model, num_classes=outputs_for(samples.classes, weights), weights=weights, device=device, seed=seed
+        )
         table = ablation(
             network, samples.images, samples.labels, layers, k=k, num_samples=num_samples, metrics=metrics,
             symmetrize=symmetrize, weights=edge_weights, draws=draws, seed=seed,

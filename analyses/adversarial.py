@@ -15,11 +15,11 @@ from typing import Literal
 import pandas as pd
 import torch
 
+from graphmod import dynamic_graph, layer_names
 from graphmod.adversarial import attack_strength, attacks_and_controls, recognized
 from graphmod.attacked_curves import attacked_curve, attacked_curves, first_departure, strength_sweep
 from graphmod.attacks import attack_settings
 from graphmod.commandline import run
-from graphmod.curves import dynamic_graph
 from graphmod.datasets import load
 from graphmod.detection import detection, lost_neighbors
 from graphmod.models import build
@@ -38,6 +38,7 @@ def main(
     weights: str | None = "default",
     dataset: str = "digits",
     split: str = "test",
+    image_size: int | None = None,
     layers: tuple[str, ...] = ("blocks",),
     k: int = 3,
     num_samples: int = 200,
@@ -59,10 +60,11 @@ def main(
         weights: A file, or those that come with the model, or none for random ones.
         dataset: digits, folder:PATH, torchvision:NAME or npz:PATH.
         split: Part of the data set.
+        image_size: Scales and crops images to this size.
         layers: Names, globs, blocks or all.
         k: Neighbours of each sample.
         num_samples: Images that are attacked, all of which the network is right on; the others are the detector's bank.
-        seed: Seed of the draw and of what the attacks draw.
+        seed: Seed of the draw, of what the attacks draw and of random weights.
         attacks: Files of graphmod/attacks, or art:NAME.
         eps: Largest change of a pixel, in (0, 1], for attacks that have such a bound and the uniform noise.
         compat: As published, on normalised images that are clipped to [0, 1], or none.
@@ -74,18 +76,22 @@ def main(
         out: Folder of the result.
     """
     settings = dict(locals())
+    if len(evolution) != 2:
+        raise ValueError(f"evolution must be two numbers, candidates and generations; got {len(evolution)}")
+    beside = published_attacks(published, attacks) if published else {}
     with result_folder(out) as folder:
-        data = load(dataset, split=split)
-        network = build(model, num_classes=len(data.classes), weights=weights, device=device)
+        data = load(dataset, split=split, image_size=image_size)
+        network = build(model, num_classes=len(data.classes), weights=weights, device=device, seed=seed)
+        layer_names(network, layers)  # a wrong name is said before the attacks
         chosen = recognized(network, data.images, data.labels, num_samples, seed=seed)
         rest = others(chosen, len(data.labels))
         x, y = data.images[chosen], data.labels[chosen]
-        own = {"seed": seed, "eps": eps, "compat": compat, "population": evolution[0], "generations": evolution[-1]}
+        own = {"seed": seed, "eps": eps, "compat": compat, "population": evolution[0], "generations": evolution[1]}
         conditions = attacks_and_controls(network, x, y, attacks, own)
         controls = [name for name in conditions if name not in attacks]
         curves, graphs = attacked_curves(network, x, y, conditions, layers=layers, k=k, seed=seed)
         for name in against:
-            other = load(name, split=split, num_samples=num_samples, order="stratified", seed=seed)
+            other = load(name, split=split, num_samples=len(y), order="stratified", seed=seed, image_size=image_size)
             graphs[name] = dynamic_graph(network, other.images, other.labels, layers, k=k, title=name)
             curves = pd.concat([curves, attacked_curve(name, graphs[name], graphs["clean"], seed=seed)])
         caught = detection(network, (data.images[rest], data.labels[rest]), x, conditions, layers=layers)
@@ -93,26 +99,20 @@ def main(
         for part in (attack_strength(network, x, y, {"clean": x, **conditions}), first_departure(curves), caught):
             table = table.merge(part, how="left")
         lost = {name: lost_neighbors(graphs["clean"], graphs[name]) for name in conditions}
-        bounded = [name for name in attacks if "eps" in attack_settings(name)][:1]
-        sweep = [strength_sweep(network, x, y, one, strengths, layers=layers, k=k, seed=seed) for one in bounded]
-
         people = pd.DataFrame({name: first for name, (_, first) in lost.items()})
         people.insert(0, "id", [data.ids[row] for row in chosen.tolist()])
-        beside = published_attacks(published, attacks) if published else {}
-
         write_table(folder / "table.csv", table)
         write_table(folder / "curves.csv", curves)
         write_table(folder / "lost.csv", pd.concat([one.assign(condition=name) for name, (one, _) in lost.items()]))
         write_table(folder / "samples.csv", people)
         write_figure(folder / "figure.png", plot_conditions(curves[curves.samples == "all"], controls, beside))
-        fooled = curves[(curves.samples == "fooled") | (curves.condition == "clean")]
-        write_figure(folder / "fooled.png", plot_conditions(fooled))
-        if sweep:
-            write_table(folder / "strengths.csv", sweep[0])
-            write_figure(folder / "strengths.png", plot_sweep(sweep[0], "eps"))
+        write_figure(folder / "fooled.png", plot_conditions(curves.query("samples != 'all' or condition == 'clean'")))
+        for one in [name for name in attacks if "eps" in attack_settings(name)][:1]:
+            sweep = strength_sweep(network, x, y, one, strengths, layers=layers, k=k, seed=seed)
+            write_table(folder / "strengths.csv", sweep)
+            write_figure(folder / "strengths.png", plot_sweep(sweep, "eps"))
         write_settings(folder, settings, samples=list(people.id))
-    print(table.round(3).to_string(index=False))
-    print(f"\nTables, figures and settings are in {out}")
+    print(f"{table.round(3).to_string(index=False)}\n\nTables, figures and settings are in {out}")
     return table
 
 

@@ -1,4 +1,4 @@
-r"""All: every study of one network and data set, and one page with what they found.
+r"""All: the nine studies that look into one trained network, and one page with what they found.
 
 The page `report.html` holds the figures, tables and settings of all of them, and needs no files beside it.
 
@@ -20,11 +20,13 @@ import torch
 from tqdm.auto import tqdm
 
 from graphmod._family import members
+from graphmod._files import reason
 from graphmod.commandline import run
 from graphmod.reports import result_folder, write_report, write_settings, write_table
 
 SMOKE = {"studies": ("modularity_curve", "metrics"), "num_samples": 60, "repeats": 2}
-OTHERS = {"all", "complexity", "layer_pruning", "removal_criteria", "train", "training_dynamics"}  # several networks
+# Those that train, remove layers, or compare networks.
+OTHERS = {"all", "complexity", "layer_pruning", "removal_criteria", "train", "training_dynamics"}
 STUDIES = tuple(study for study in members("analyses") if study not in OTHERS)
 
 
@@ -35,6 +37,7 @@ def main(
     weights: str | None = "default",
     dataset: str = "digits",
     split: str = "test",
+    image_size: int | None = None,
     layers: tuple[str, ...] = ("blocks",),
     k: int = 3,
     num_samples: int = 200,
@@ -55,12 +58,13 @@ def main(
         weights: A file, or those that come with the model, or none for random ones.
         dataset: digits, folder:PATH, torchvision:NAME or npz:PATH.
         split: Part of the data set.
+        image_size: Scales and crops images to this size.
         layers: Names, globs, blocks or all.
         k: Neighbours of each sample; the ablation compares several.
         num_samples: Samples of one graph.
         repeats: Disjoint draws of so many samples.
         order: How they are drawn; the published protocol is file.
-        seed: Seed of the draws.
+        seed: Seed of the draws and of random weights.
         device: Where the network runs and the graphs are built.
         out: Folder of the results, one inside it for each study.
     """
@@ -84,8 +88,8 @@ def main(
             try:
                 with contextlib.redirect_stdout(io.StringIO()):
                     study.main(**shared, out=folder / name)
-            except ValueError as error:  # such as too few mistakes to learn from: the others need not wait for it
-                without[name] = f"{name} came to no result: {error}"
+            except (ValueError, RuntimeError, AssertionError, ImportError) as error:  # the others need not wait for it
+                without[name] = f"{name} came to no result: {reason(error)}"
             texts[name] = "\n\n".join([text, *([without[name]] if name in without else [])])
             seconds, summary = time.perf_counter() - start, without.get(name, text.splitlines()[0])
             rows.append({"study": name, "summary": summary, "seconds": seconds})

@@ -37,6 +37,7 @@ def main(
     weights: str | None = "default",
     dataset: str = "digits",
     split: str = "test",
+    image_size: int | None = None,
     layers: tuple[str, ...] = ("blocks",),
     k: int = 3,
     num_samples: int = 200,
@@ -56,12 +57,13 @@ def main(
         weights: A file, or those that come with the model, or none for random ones.
         dataset: digits, folder:PATH, torchvision:NAME or npz:PATH.
         split: Part of the data set.
+        image_size: Scales and crops images to this size.
         layers: Names, globs, blocks or all.
         k: Neighbours of each sample.
         num_samples: Samples of one graph.
         repeats: Disjoint draws of so many samples.
         order: How they are drawn; the published protocol is file.
-        seed: Seed of the draws and of Leiden.
+        seed: Seed of the draws, of Leiden and of random weights.
         resolution: Resolution of the modularity that Leiden maximises.
         coupling: Tie of a sample to itself in the next layer, in the temporal communities of the first draw.
         shown: Layers in the alluvial figure, at least 2; three of them, first, middle and last, in that of the mixing.
@@ -70,18 +72,17 @@ def main(
     """
     settings = dict(locals())
     with result_folder(out) as folder:
-        samples = load(dataset, split=split, num_samples=num_samples * repeats, order=order, seed=seed)
-        network = build(model, num_classes=outputs_for(samples.classes, weights), weights=weights, device=device)
+        samples = load(dataset, split=split, num_samples=num_samples * repeats, order=order, seed=seed,
+                       image_size=image_size)  # fmt: skip
+        network = build(model, num_classes=outputs_for(samples.classes, weights), weights=weights, device=device,
+                        seed=seed)  # fmt: skip
         draws = draw(samples.labels, num_samples, repeats, order=order, seed=seed)
-        graphs = [
-            dynamic_graph(network, samples.images[rows], samples.labels[rows], layers, k=k, title=f"repeat {i + 1}")
-            for i, rows in enumerate(draws)
-        ]
+        graphs = [dynamic_graph(network, samples.images[rows], samples.labels[rows], layers, k=k, title=f"repeat {i}")
+                  for i, rows in enumerate(draws, 1)]  # fmt: skip
         if len(graphs[0]) < 2:
             raise ValueError(f"communities are followed from layer to layer; {', '.join(layers)} is one layer only")
         find = partial(leiden, resolution=resolution, seed=seed)
         values = measure(graphs, lambda graph: compare_communities(graph, find(graph)))
-
         # The dynamic graph of the first draw: its communities over all layers at once, and the way of each sample.
         names, first = list(graphs[0]), list(graphs[0].values())
         found = temporal_leiden(first, coupling=coupling, resolution=resolution, seed=seed)
@@ -92,7 +93,6 @@ def main(
         people["prediction_depth"] = prediction_depth(first).cpu().numpy()[people["sample"]]
         steps = sorted({round(i * (len(names) - 1) / (max(shown, 2) - 1)) for i in range(max(shown, 2))})
         flows = community_flows(found[steps], first[0].y)
-
         write_table(folder / "table.csv", curve)
         write_table(folder / "repeats.csv", values)
         write_table(folder / "samples.csv", people)

@@ -2,8 +2,9 @@ r"""Complexity: degradation and plateau grow with what a network has beyond what
 
 Claim (Lu et al. 2022): degradation and plateau are related to the relative complexity of the model. For each network
 and data set: how many layers separate the classes, how many idle and how many mix them, by the repeats' own confidence
-interval, beside depth, parameters and accuracy. A network with random weights (`NAME=none`) is the control. With
-`--published` the same is read off the 27 published curves, which came without spread, by a stated tolerance.
+interval, beside depth, parameters and accuracy (where outputs are as many as classes). A network with random weights
+(`NAME=none`) is the control. With `--published` the same is read off the 27 published curves, which came without
+spread, by a stated tolerance.
 
     python -m analyses.complexity
     python -m analyses.complexity --published
@@ -11,11 +12,13 @@ interval, beside depth, parameters and accuracy. A network with random weights (
         --split train --num-samples 500 --repeats 10
 """
 
+import math
 from pathlib import Path
 
 import pandas as pd
 import torch
 
+from graphmod.adversarial import predictions
 from graphmod.commandline import run
 from graphmod.curves import dynamic_graph, measure
 from graphmod.datasets import load
@@ -36,6 +39,7 @@ def main(
     networks: tuple[str, ...] = ("digits", "digits=none"),
     datasets: tuple[str, ...] = ("digits",),
     split: str = "test",
+    image_size: int | None = None,
     layers: tuple[str, ...] = ("blocks",),
     k: int = 3,
     num_samples: int = 200,
@@ -53,6 +57,7 @@ def main(
         networks: Models, NAME with the weights that come with it, NAME=FILE, or NAME=none for random weights.
         datasets: digits, folder:PATH, torchvision:NAME or npz:PATH.
         split: Part of the data sets.
+        image_size: Scales and crops images to this size.
         layers: Names, globs, blocks or all.
         k: Neighbours of each sample.
         num_samples: Samples of one graph.
@@ -70,7 +75,8 @@ def main(
     rows, curves, entries = [], [], named(networks)
     with result_folder(out) as folder:
         for dataset in datasets:
-            samples = load(dataset, split=split, num_samples=num_samples * repeats, order="stratified", seed=seed)
+            samples = load(dataset, split=split, num_samples=num_samples * repeats, order="stratified", seed=seed,
+                           image_size=image_size)  # fmt: skip
             draws = draw(samples.labels, num_samples, repeats, seed=seed)
             for label, (name, weights) in entries.items():
                 network = build(
@@ -83,7 +89,8 @@ def main(
                 curve = redundant_layers(measure(graphs), confidence=confidence)
                 curves.append(curve.assign(network=label, dataset=dataset))
                 size = sum(parameter.numel() for parameter in network.parameters())
-                right = accuracy(network, samples.images, samples.labels)
+                fits = predictions(network, samples.images[:1]).shape[1] == len(samples.classes)
+                right = accuracy(network, samples.images, samples.labels) if fits else math.nan
                 rows.append({"network": label, "dataset": dataset, "num_parameters": size, "accuracy": right})
         curve = pd.concat(curves, ignore_index=True)
         table = pd.DataFrame(rows).merge(count_phases(curve))

@@ -32,6 +32,7 @@ def main(
     weights: str | None = "default",
     dataset: str = "digits",
     split: str = "test",
+    image_size: int | None = None,
     layers: tuple[str, ...] = ("blocks",),
     k: int = 5,
     num_samples: int = 1000,
@@ -49,20 +50,22 @@ def main(
         weights: A file, or those that come with the model, or none for random ones.
         dataset: digits, folder:PATH, torchvision:NAME or npz:PATH.
         split: Part of the data set; one that the network was not trained on, or it gets too few wrong.
+        image_size: Scales and crops images to this size.
         layers: Names, globs, blocks or all.
         k: Neighbours of each sample in the graph.
         num_samples: Samples of the graph.
         splits: Random splits into fitted, choosing and judging samples.
         epochs: Steps of training.
         hidden: Features between the two layers.
-        seed: Seed of the draw, the splits and the weights.
+        seed: Seed of the draw, the splits and all random weights.
         device: Where the network runs and the graphs are built.
         out: Folder of the result.
     """
     settings = dict(locals())
     with result_folder(out) as folder:
-        samples = load(dataset, split=split, num_samples=num_samples, order="stratified", seed=seed)
-        network = build(model, num_classes=len(samples.classes), weights=weights, device=device)
+        samples = load(dataset, split=split, num_samples=num_samples, order="stratified", seed=seed,
+                       image_size=image_size)  # fmt: skip
+        network = build(model, num_classes=len(samples.classes), weights=weights, device=device, seed=seed)
         graphs = dynamic_graph(network, samples.images, samples.labels, layers, k=k, keep_x=True)
         probabilities = predictions(network, samples.images).softmax(1)
         scores = failure_prediction(

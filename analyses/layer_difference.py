@@ -2,9 +2,8 @@ r"""Layer difference: do points inside a residual block differ from the outputs 
 
 The poster's last claim, on |Q_i − Q_j| as it was made, beside three comparisons that do not look at the labels: CKA of
 the activations, and the neighbours and edges that two layers' graphs share. `claim.csv` holds the answer for each,
-over all pairs of layers and over those that are near one another in the network.
-
-With a second network `matching.csv` says which of its layers is most like each layer of the first one.
+over all pairs of layers and over those that are near one another in the network. With a second network `matching.csv`
+says which of its layers is most like each layer of the first one.
 
     python -m analyses.layer_difference
     python -m analyses.layer_difference --model resnet56 --weights resnet56.pt --dataset folder:cifar10 \
@@ -38,6 +37,7 @@ def main(
     other_weights: str | None = None,
     dataset: str = "digits",
     split: str = "test",
+    image_size: int | None = None,
     layers: tuple[str, ...] = ("blocks", "**:Conv2d"),
     k: int = 3,
     num_samples: int = 500,
@@ -52,28 +52,29 @@ def main(
     Args:
         model: digits, resnet20 (32, 44, 56, 110; 18, 34, 50, 101, 152), vgg11 (13, 16, 19), torchvision:, timm:NAME.
         weights: A file, or those that come with the model, or none for random ones.
-        other: A second network, to be compared with the first one layer by layer.
-        other_weights: Its weights, likewise.
+        other: A second network to compare the first one with, layer by layer; with other_weights alone, the same again.
+        other_weights: Its weights: a file, default, or none for random ones.
         dataset: digits, folder:PATH, torchvision:NAME or npz:PATH.
         split: Part of the data set.
+        image_size: Scales and crops images to this size.
         layers: Names, globs, blocks or all. Layers that hold others of them are outputs, and these inside; without any
             such layers, as in a VGG (blocks), there is no claim to test.
         k: Neighbours of each sample.
         num_samples: Samples of one graph.
         order: How they are drawn; the published protocol is file.
-        seed: Seed of the draw.
-        near: Layers of the list between two that count as near; 3 is one block of two convolutions and its output.
+        seed: Seed of the draw and of random weights; the second network has the next one.
+        near: How far apart in the list two layers may be and still count as near; 3 is one block of two convolutions
+            and its output.
         device: Where the networks run and the graphs are built.
         out: Folder of the result.
     """
     settings = dict(locals())
+    other = other or (model if other_weights else None)
     with result_folder(out) as folder:
-        samples = load(dataset, split=split, num_samples=num_samples, order=order, seed=seed)
+        samples = load(dataset, split=split, num_samples=num_samples, order=order, seed=seed, image_size=image_size)
         images, classes = samples.images, samples.classes
-        networks = [
-            build(name, num_classes=outputs_for(classes, file), weights=file, device=device)
-            for name, file in ((model, weights), (other, other_weights)) if name
-        ]  # fmt: skip
+        networks = [build(name, num_classes=outputs_for(classes, file), weights=file, device=device, seed=seed + i)
+                    for i, (name, file) in enumerate([(model, weights), (other, other_weights)]) if name]  # fmt: skip
         graphs = [dynamic_graph(network, images, samples.labels, layers, k=k) for network in networks]
         curves = [summarize(measure(one)) for one in graphs]
         found = []

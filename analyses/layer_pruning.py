@@ -32,6 +32,7 @@ def main(
     model: str = "digits",
     weights: str | None = "default",
     dataset: str = "digits",
+    image_size: int | None = None,
     criteria: tuple[str, ...] = ("plateau", "anchored_modularity", "random", "uniform"),
     layout: tuple[int, ...] = (),
     max_macs: float = 0.5,
@@ -57,6 +58,7 @@ def main(
         model: digits, resnet20 (32, 44, 56, 110; 18, 34, 50, 101, 152), vgg11 (13, 16, 19), torchvision:, timm:NAME.
         weights: A file, or those that come with the model, or none for random ones.
         dataset: digits, folder:PATH, torchvision:NAME or npz:PATH, with the splits train and test.
+        image_size: Scales and crops images to this size.
         criteria: Files of graphmod/criteria.
         layout: Also the network with the first so many layers of each stage, such as 2,3,6 for ResNet-56.
         max_macs: Share of the multiply-adds to be reached.
@@ -72,7 +74,7 @@ def main(
         teacher_weight: Share of the loss that asks for the whole network's outputs, as it was before the removals.
         precision: Numbers that the networks are trained in.
         repeats: How often all of this is done, with other held-out images, orders and random layers.
-        seed: Seed of the first repeat; the others count on from it.
+        seed: Seed of random weights and of the first repeat; the others count on from it.
         device: Where the networks run; on a GPU a training step is a CUDA graph.
         out: Folder of the result.
     """
@@ -80,8 +82,8 @@ def main(
     if repeats < 1:
         raise ValueError(f"repeats must be at least 1; got {repeats}")
     with result_folder(out) as folder:
-        data, test = load_train_and_test(dataset)
-        whole = build(model, num_classes=len(data.classes), weights=weights, device=device)
+        data, test = load_train_and_test(dataset, image_size=image_size)
+        whole = build(model, num_classes=len(data.classes), weights=weights, device=device, seed=seed)
         results = []
         for one in range(seed, seed + repeats):
             done = prune_and_train(

@@ -34,6 +34,7 @@ def main(
     weights: str | None = "default",
     dataset: str = "digits",
     split: str = "test",
+    image_size: int | None = None,
     layers: tuple[str, ...] = ("blocks",),
     k: int = 3,
     num_samples: int = 200,
@@ -51,20 +52,24 @@ def main(
         weights: A file, or those that come with the model, or none for random ones.
         dataset: digits, folder:PATH, torchvision:NAME or npz:PATH.
         split: Part of the data set.
+        image_size: Scales and crops images to this size.
         layers: Names, globs, blocks or all.
         k: Neighbours of each sample.
         num_samples: Samples of one graph.
         repeats: Disjoint draws of so many samples.
         order: How they are drawn; the published protocol is file.
-        seed: Seed of the draws.
+        seed: Seed of the draws and of random weights.
         metrics: Files of graphmod/metrics.
         device: Where the network runs and the graphs are built.
         out: Folder of the result.
     """
     settings = dict(locals())
     with result_folder(out) as folder:
-        samples = load(dataset, split=split, num_samples=num_samples * repeats, order=order, seed=seed)
-        network = build(model, num_classes=outputs_for(samples.classes, weights), weights=weights, device=device)
+        samples = load(dataset, split=split, num_samples=num_samples * repeats, order=order, seed=seed,
+                       image_size=image_size)  # fmt: skip
+        network = build(
+            model, num_classes=outputs_for(samples.classes, weights), weights=weights, device=device, seed=seed
+        )
         draws = draw(samples.labels, num_samples, repeats, order=order, seed=seed)
         functions = [find_metric(name) for name in dict.fromkeys(["modularity", *metrics])]
         repeats_of = []

@@ -4,7 +4,8 @@ Claim (Lu et al. 2022): the modularity Q of the class labels, on the k-nearest-n
 activations, rises with depth as the network separates the classes, and stays level or falls where layers add nothing.
 
     python -m analyses.modularity_curve --model resnet56 --weights resnet56.pt --dataset folder:cifar10 --order file
-    python -m analyses.modularity_curve --model timm:vit_tiny_patch16_224 --dataset folder:flowers --pool cls
+    python -m analyses.modularity_curve --model timm:vit_tiny_patch16_224 --dataset folder:flowers --image-size 224 \
+        --pool cls
 """
 
 from pathlib import Path
@@ -18,7 +19,6 @@ from graphmod.commandline import run
 from graphmod.curves import dynamic_graph, measure, summarize
 from graphmod.datasets import load
 from graphmod.graphs import find_graph
-from graphmod.graphs._dynamic import DynamicGraph
 from graphmod.models import build, networks, outputs_for
 from graphmod.plots.curve import plot_curve
 from graphmod.reports import result_folder, write_figure, write_settings, write_table
@@ -69,7 +69,7 @@ def main(
         num_samples: Samples of one graph.
         repeats: Disjoint draws of so many samples.
         order: How they are drawn; the published protocol is file.
-        seed: Seed of the draws.
+        seed: Seed of the draws and of random weights.
         batch_size: Samples in one forward pass.
         max_memory: How much of the activations is held at a time; a larger layer goes to a temporary file.
         device: Where the network runs and the graphs are built.
@@ -85,7 +85,7 @@ def main(
         samples = load(dataset, split=split, num_samples=num_samples * repeats, order=order, seed=seed,
                        image_size=image_size, download=download)  # fmt: skip
         draws = draw(samples.labels, num_samples, repeats, order=order, seed=seed)
-        graphs: dict[str, list[DynamicGraph]] = {}
+        graphs = {}
         for name, (kind, file) in entries.items():
             outputs = num_classes or outputs_for(samples.classes, file)
             network = build(kind, num_classes=outputs, weights=file, device=device, seed=seed)
@@ -101,17 +101,17 @@ def main(
         curves = {name: summarize(values) for name, values in measured.items()}
         curve = curves.pop(label)
         tables = {"table": curve, "repeats": measured[label], **{f"beside/{name}": one for name, one in curves.items()}}
+        if (beside := curves | references) and len(curve) > 1:  # one layer has no order
+            tables["agreement"] = compare_curves(curve, beside)
         for name, table in tables.items():
             write_table(folder / f"{name}.csv", table)
-        if beside := curves | references:
-            write_table(folder / "agreement.csv", compare_curves(curve, beside))
         write_figure(folder / "figure.png", plot_curve(curve, label=label, beside=beside))
         for i, repeat in enumerate(graphs[label]):
             repeat.save(folder / f"graphs/repeat{i}.safetensors")
         write_settings(folder, settings, samples=[[samples.ids[row] for row in rows.tolist()] for rows in draws])
     print(curve[["layer", "modularity", "modularity_std", "overlap", "expected", "normalized"]].round(4).to_string())
-    if beside:
-        print(f"\nAgreement by relative depth:\n{compare_curves(curve, beside).round(3).to_string(index=False)}")
+    if "agreement" in tables:
+        print(f"\nAgreement by relative depth:\n{tables['agreement'].round(3).to_string(index=False)}")
     print(f"\nTable, figure, settings and graphs are in {out}")
     return curve
 

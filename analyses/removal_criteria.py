@@ -32,6 +32,7 @@ def main(
     weights: str | None = "default",
     dataset: str = "digits",
     split: str = "test",
+    image_size: int | None = None,
     criteria: tuple[str, ...] = tuple(members("graphmod.criteria")),
     removed: tuple[int, ...] = (1, 2, 3, 4, 5),
     num_samples: int = 100,
@@ -49,20 +50,21 @@ def main(
         weights: A file, or those that come with the model, or none for random ones.
         dataset: digits, folder:PATH, torchvision:NAME or npz:PATH.
         split: Part of the data set; all of it is used.
+        image_size: Scales and crops images to this size.
         criteria: Files of graphmod/criteria.
         removed: Numbers of layers at which the network is judged.
         num_samples: Samples that choose, in each split others; the rest judge.
         splits: Number of splits.
         random_draws: Draws of the criterion random in each split.
         k: Neighbours of each sample.
-        seed: Seed of the splits and of what is drawn at random.
+        seed: Seed of the splits, of what is drawn at random and of random weights.
         device: Where the network runs.
         out: Folder of the result.
     """
     settings = dict(locals())
     with result_folder(out) as folder:
-        samples = load(dataset, split=split, seed=seed)
-        network = build(model, num_classes=len(samples.classes), weights=weights, device=device)
+        samples = load(dataset, split=split, seed=seed, image_size=image_size)
+        network = build(model, num_classes=len(samples.classes), weights=weights, device=device, seed=seed)
         table = removal_curves(
             network, samples.images, samples.labels, criteria=criteria, removed=removed, num_samples=num_samples,
             splits=splits, draws={"random": random_draws}, k=k, seed=seed,

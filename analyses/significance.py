@@ -36,6 +36,7 @@ def main(
     weights: str | None = "default",
     dataset: str = "digits",
     split: str = "test",
+    image_size: int | None = None,
     layers: tuple[str, ...] = ("blocks",),
     k: int = 3,
     num_samples: int = 200,
@@ -54,12 +55,13 @@ def main(
         weights: A file, or those that come with the model, or none for random ones.
         dataset: digits, folder:PATH, torchvision:NAME or npz:PATH.
         split: Part of the data set.
+        image_size: Scales and crops images to this size.
         layers: Names, globs, blocks or all.
         k: Neighbours of each sample.
         num_samples: Samples of one graph.
         repeats: Disjoint draws of so many samples.
         order: How they are drawn; the published protocol is file.
-        seed: Seed of the draws and of the shuffles.
+        seed: Seed of the draws, of the shuffles and of random weights.
         num_permutations: Shuffles of the labels.
         confidence: How often the interval is to hold the mean Q of draws.
         device: Where the network runs and the graphs are built.
@@ -67,8 +69,11 @@ def main(
     """
     settings = dict(locals())
     with result_folder(out) as folder:
-        samples = load(dataset, split=split, num_samples=num_samples * repeats, order=order, seed=seed)
-        network = build(model, num_classes=outputs_for(samples.classes, weights), weights=weights, device=device)
+        samples = load(dataset, split=split, num_samples=num_samples * repeats, order=order, seed=seed,
+                       image_size=image_size)  # fmt: skip
+        network = build(
+            model, num_classes=outputs_for(samples.classes, weights), weights=weights, device=device, seed=seed
+        )
         draws = draw(samples.labels, num_samples, repeats, order=order, seed=seed)
         graphs = [
             dynamic_graph(network, samples.images[rows], samples.labels[rows], layers, k=k, title=f"repeat {i + 1}")

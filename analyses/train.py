@@ -65,6 +65,8 @@ def main(
         out: Folder of the result.
     """
     settings = dict(locals())
+    if epochs < 1:
+        raise ValueError(f"epochs must be at least 1; got {epochs}")
     with result_folder(out) as folder:
         data, test = load_train_and_test(dataset, image_size=image_size, download=download)
         network = build(model, num_classes=len(data.classes), device=device, seed=seed)

@@ -73,6 +73,8 @@ def main(
         out: Folder of the result.
     """
     settings = dict(locals())
+    if epochs < every:
+        raise ValueError(f"epochs must be at least every, {every}, or none is measured; got {epochs}")
     with result_folder(out) as folder:
         data, test = load_train_and_test(dataset, image_size=image_size, download=download)
         rows = draw(test.labels, num_samples, seed=seed)[0]
@@ -101,7 +103,6 @@ def main(
         seconds = pd.DataFrame(times, columns=["training", "tracking"]).median()
         overhead = seconds.tracking / seconds.training
         table = tracker.table[tracker.table.depth > 0].reset_index(drop=True)
-
         write_table(folder / "table.csv", table)
         write_table(folder / "training.csv", pd.DataFrame(history))
         write_figure(folder / "figure.png", plot_dynamics(tracker.table, accuracy="test_accuracy"))

@@ -1,5 +1,6 @@
 """Where the images of a data set come from: each can be read by itself, so that only those asked for are decoded."""
 
+import inspect
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -121,7 +122,7 @@ def _torchvision(name: str, split: str, root: str | Path, download: bool) -> Sou
     kind = getattr(datasets, name) if name in datasets.__all__ else None
     if not isinstance(kind, type):
         raise ValueError(f"torchvision.datasets has no {name!r}; {nearest(name, datasets.__all__)}")
-    takes_split = name in {"SVHN", "STL10", "Food101", "Flowers102", "DTD", "GTSRB", "EuroSAT", "ImageNet"}
+    takes_split = "split" in inspect.signature(kind).parameters
     if not takes_split and split not in ("train", "test"):
         raise ValueError(f"torchvision:{name} has the splits train and test; got {split!r}")
     which: dict[str, Any] = {"split": split} if takes_split else {"train": split == "train"}

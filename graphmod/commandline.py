@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal, NoReturn, Union, get_args, get_origin, get_type_hints
 
+from ._files import reason
 from .distributed import processes_of_torchrun, under_torchrun
 
 
@@ -22,8 +23,9 @@ def run(main: Callable[..., Any], arguments: Sequence[str] | None = None, *, dis
     parameter's entry in the docstring's `Args`. Options may be `str`, `int`, `float`, `bool` (`--x`, `--no-x`), `Path`,
     a `Literal`, one of these or None (`none`), or a tuple of them (separated by commas).
 
-    A wrong value or an unreadable file ends the program with one sentence and status 2, Ctrl-C with status 130; with
-    `GRAPHMOD_TRACEBACK=1` in the environment an error shows where it was raised. A warning is one sentence too.
+    A wrong value, an unreadable file, a package that is not installed or an error from inside a network ends the
+    program with one sentence and status 2, Ctrl-C with status 130; with `GRAPHMOD_TRACEBACK=1` in the environment an
+    error shows where it was raised. A warning is one sentence too.
 
     Args:
         main: The function.
@@ -40,10 +42,12 @@ def run(main: Callable[..., Any], arguments: Sequence[str] | None = None, *, dis
             main(**values)
     except KeyboardInterrupt as error:
         sys.exit(_say("; ".join(["stopped", *getattr(error, "__notes__", ["nothing was written"])]), 130))
-    except (ValueError, TypeError, OSError) as error:
+    except (ValueError, TypeError, OSError, ImportError, RuntimeError, AssertionError) as error:
         if os.environ.get("GRAPHMOD_TRACEBACK"):
             raise
-        sys.exit(_say("\n".join([f"error: {error}", *getattr(error, "__notes__", [])]), 2))
+        inside = isinstance(error, (RuntimeError, AssertionError))  # a network, whose words may not tell enough
+        said = f"{reason(error)} (GRAPHMOD_TRACEBACK=1 shows where)" if inside else error
+        sys.exit(_say("\n".join([f"error: {said}", *getattr(error, "__notes__", [])]), 2))
 
 
 def parser(main: Callable[..., Any]) -> argparse.ArgumentParser:

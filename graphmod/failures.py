@@ -94,12 +94,17 @@ def failure_prediction(
         right ones, and `wrong`, the share of wrong samples, which is the average precision of a guess.
 
     Raises:
-        ValueError: If fewer than ten samples are wrong, or fewer than ten right; if a layer has no features x.
+        ValueError: If fewer than ten samples are wrong, or fewer than ten right; if a layer has no features x; if a
+            number is less than 1.
 
     Reference:
         Confidence: Hendrycks and Gimpel, "A Baseline for Detecting Misclassified and Out-of-Distribution Examples in
         Neural Networks", ICLR 2017.
     """
+    if min(splits, width, hidden, epochs, k) < 1:
+        raise ValueError(
+            f"splits, width, hidden, epochs and k must be at least 1; got {splits}, {width}, {hidden}, {epochs} and {k}"
+        )
     rows: list[Sequence[Any]] = []
     for data in tqdm(layers, unit="layer", leave=False, disable=not progress or None):
         if data.x is None:

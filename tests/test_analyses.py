@@ -1,10 +1,12 @@
 """Every study runs in seconds with its SMOKE settings and leaves a complete result."""
 
 import importlib
+import inspect
 import json
 import runpy
 import sys
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pandas as pd
@@ -45,6 +47,29 @@ def test_help(name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
     assert len(options) > 5
     helps = text.split("options:")[1].split("  --")[1:]
     assert all(len(entry.split()) > 3 for entry in helps), "every option has its sentence"
+
+
+@pytest.mark.parametrize("name", [name for name in STUDIES if name != "all"])
+def test_seed_and_image_size_reach_the_network_and_the_images(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study, seen = importlib.import_module(f"analyses.{name}"), []
+    reader = "load" if hasattr(study, "load") else "load_train_and_test"
+    read = getattr(study, reader)
+
+    def reads(*args: object, **options: object) -> object:
+        seen.append(options["image_size"])
+        return read(*args, **options)
+
+    def builds(*_: object, **options: object) -> None:
+        seen.append(options["seed"])
+        raise ValueError("that is all")
+
+    monkeypatch.setattr(study, reader, reads)
+    monkeypatch.setattr(study, "build", builds)
+    with pytest.raises(ValueError, match="that is all"):
+        study.main(**study.SMOKE, seed=3, image_size=6, out=tmp_path / "result")
+    assert seen == [6, 3]
 
 
 def test_list(capsys: pytest.CaptureFixture[str]) -> None:
@@ -97,9 +122,42 @@ def test_all_runs_the_studies_as_they_run_alone(tmp_path: Path) -> None:
         ValueError, match="1 of 1 studies came to no result; graph_learning came to no result: at least"
     ):
         main(studies=("graph_learning",), num_samples=60, repeats=2, out=tmp_path / "none")
+    main(studies=("metrics",), num_samples=60, repeats=2, image_size=6, seed=1, out=tmp_path / "small")
+    given = json.loads((tmp_path / "small/metrics/settings.json").read_text())["settings"]
+    assert (given["image_size"], given["seed"]) == (6, 1)
     for wrong in ((), ("train",), ("curves",)):
         with pytest.raises(ValueError, match="studies must be one or more of ablation, .*; got (none|train|curves)"):
             main(studies=wrong, out=tmp_path / "c")
+
+
+def test_all_goes_on_after_an_error_inside_a_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from analyses import all as every
+    from analyses import significance
+
+    for kind, said in ((RuntimeError, "too small\nfor it"), (AssertionError, "too small"), (ImportError, "too small")):
+        monkeypatch.setattr(significance, "dynamic_graph", Mock(side_effect=kind(said)))
+        table = every.main(**{**every.SMOKE, "studies": ("significance", "metrics")}, out=tmp_path / "all")
+        assert table.summary[0] == "significance came to no result: too small"
+        assert table.summary[1].startswith("Metrics: why")
+
+
+def test_all_is_of_one_trained_network() -> None:
+    from analyses import all as every
+
+    assert len(every.STUDIES) == 9
+    assert every.__doc__.startswith("All: the nine studies that look into one trained network, and one page")
+    models = [inspect.signature(importlib.import_module(f"analyses.{name}").main).parameters for name in every.STUDIES]
+    assert all({"model", "weights", "image_size", "seed"} <= set(one) for one in models)
+
+
+def test_modularity_curve_of_one_layer_has_its_result(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from analyses.modularity_curve import SMOKE, main
+
+    table = main(**SMOKE, layers=("conv1",), shuffled=True, published=("ResNet18",), out=tmp_path / "one")
+    assert table.layer.tolist() == ["conv1"]
+    assert (tmp_path / "one/beside/shuffled labels.csv").is_file()
+    assert not (tmp_path / "one/agreement.csv").exists()
+    assert "Agreement" not in capsys.readouterr().out
 
 
 def test_modularity_curve_with_networks_and_labels_beside(tmp_path: Path) -> None:
@@ -168,6 +226,17 @@ def test_complexity_counts_the_phases_of_its_curves(tmp_path: Path) -> None:
     assert (read.separation + read.plateau + read.degradation + 1 == read.num_layers).all()
     counted = curves[curves.network == "digits random"].phase.value_counts()
     assert counted.get("degradation", 0) == table.degradation["digits random"]
+
+
+def test_complexity_has_no_accuracy_where_outputs_are_not_the_classes(tmp_path: Path) -> None:
+    from analyses.complexity import SMOKE, main
+
+    digits = load("digits", num_samples=400)
+    five = digits.labels < 5
+    np.savez(tmp_path / "five.npz", images=digits.images[five].numpy(), labels=digits.labels[five].numpy())
+    table = main(**SMOKE, datasets=(f"npz:{tmp_path}/five.npz",), out=tmp_path / "a").set_index("network")
+    assert np.isnan(table.accuracy["digits"])
+    assert 0 <= table.accuracy["digits random"] < 0.6
 
 
 def test_ablation_tells_how_stable_the_order_is(tmp_path: Path) -> None:
@@ -304,6 +373,48 @@ def test_layer_difference_takes_the_convolutions_of_any_network(tmp_path: Path) 
     main(**given, num_samples=40, out=tmp_path / "difference")
     claim = pd.read_csv(tmp_path / "difference/claim.csv").query("pairs == 'all' and measure == 'cka'")
     assert set(claim.group) == {"outputs", "inside"}
+
+
+def test_layer_difference_of_a_network_and_its_other_weights(tmp_path: Path) -> None:
+    from analyses.layer_difference import main
+
+    given = {"num_samples": 60, "layers": ("layer1.0", "layer3.2")}
+    save_weights(build("digits", seed=7), tmp_path / "seven.safetensors")
+    main(**given, other_weights=f"{tmp_path}/seven.safetensors", out=tmp_path / "file")
+    alone = pd.read_csv(tmp_path / "file/other.csv")
+    main(**given, weights=None, seed=6, other="digits", out=tmp_path / "random")
+    main(**given, weights=None, seed=6, out=tmp_path / "none")
+    assert not (tmp_path / "none/other.csv").exists()
+    two = pd.read_csv(tmp_path / "random/other.csv")
+    assert two.cka.max() < 0.999  # a network is not compared with itself
+    main(**given, other="digits", other_weights=f"{tmp_path}/seven.safetensors", out=tmp_path / "both")
+    pd.testing.assert_frame_equal(alone, pd.read_csv(tmp_path / "both/other.csv"))
+
+
+def test_adversarial_says_what_is_wrong_before_it_attacks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from analyses import adversarial
+
+    monkeypatch.setattr(adversarial, "attacks_and_controls", Mock(side_effect=AssertionError("it attacked")))
+    for settings, message in (
+        ({"layers": ("layer9",)}, "there is no layer named 'layer9'"),
+        ({"published": "ResNet1"}, "no curve was published for the network 'ResNet1'"),
+        ({"evolution": ()}, "evolution must be two numbers, candidates and generations; got 0"),
+        ({"evolution": (40, 20, 10)}, "evolution must be two numbers, candidates and generations; got 3"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            adversarial.main(**adversarial.SMOKE, **settings, out=tmp_path / "result")
+
+
+def test_a_training_of_nothing_is_refused(tmp_path: Path) -> None:
+    from analyses import train, training_dynamics
+
+    with pytest.raises(ValueError, match="epochs must be at least 1; got 0"):
+        train.main(epochs=0, out=tmp_path / "train")
+    for epochs, every in ((0, 1), (4, 5)):
+        with pytest.raises(
+            ValueError, match=f"epochs must be at least every, {every}, or none is measured; got {epochs}"
+        ):
+            training_dynamics.main(epochs=epochs, every=every, out=tmp_path / "dynamics")
 
 
 def test_complexity_needs_several_draws(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@ from pathlib import Path
 from typing import Literal
 
 import pytest
+import torch
 
 from graphmod.commandline import parser, run
 
@@ -85,6 +86,33 @@ def test_errors_are_one_sentence(capsys: pytest.CaptureFixture[str], monkeypatch
     monkeypatch.setenv("GRAPHMOD_TRACEBACK", "1")
     with pytest.raises(ValueError, match="k is 3"):
         run(broken, [])
+
+
+@pytest.mark.parametrize("kind", [RuntimeError, AssertionError, torch.OutOfMemoryError])
+def test_errors_inside_a_network_are_one_sentence_and_a_way_to_the_rest(
+    kind: type[Exception], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*, said: str = "") -> None:
+        raise kind(said + "\nat line 3" if said else "")
+
+    for words, first in (([], kind.__name__), (["--said", "size is too small"], "size is too small")):
+        with pytest.raises(SystemExit) as ended:
+            run(broken, words)
+        assert ended.value.code == 2
+        assert capsys.readouterr().err == f"error: {first} (GRAPHMOD_TRACEBACK=1 shows where)\n"
+    monkeypatch.setenv("GRAPHMOD_TRACEBACK", "1")
+    with pytest.raises(kind):
+        run(broken, [])
+
+
+def test_a_package_that_is_missing_is_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+    def bare(*, k: int = 3) -> None:
+        raise ModuleNotFoundError("art:NAME needs the toolbox: pip install it")
+
+    with pytest.raises(SystemExit) as ended:
+        run(bare, [])
+    assert ended.value.code == 2
+    assert capsys.readouterr().err == "error: art:NAME needs the toolbox: pip install it\n"
 
 
 def test_warnings_are_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -196,6 +196,23 @@ def test_torchvision_through_its_own_loader(tmp_path: Path) -> None:
     assert len(train) == len(test) == 20
 
 
+def test_torchvision_sets_that_take_a_split(tmp_path: Path) -> None:
+    pets = tmp_path / "oxford-iiit-pet"
+    for part in ("images", "annotations"):
+        (pets / part).mkdir(parents=True)
+    for name in ("cat_1", "dog_1", "cat_2"):
+        Image.new("RGB", (4, 6)).save(pets / "images" / f"{name}.jpg")
+    (pets / "annotations/test.txt").write_text("cat_1 1 1 1\ndog_1 2 2 1\n")
+    (pets / "annotations/trainval.txt").write_text("cat_2 1 1 1\n")
+    assert load("torchvision:OxfordIIITPet", root=tmp_path).labels.tolist() == [0, 1]
+    assert len(load("torchvision:OxfordIIITPet", root=tmp_path, split="trainval")) == 1
+    for name in ("FGVCAircraft", "Country211", "PCAM", "StanfordCars"):
+        with pytest.raises(FileNotFoundError, match=f"torchvision:{name} was not found in"):
+            load(f"torchvision:{name}", root=tmp_path)
+    with pytest.raises(ValueError, match="torchvision:EuroSAT has no train and test split; use folder:PATH"):
+        load("torchvision:EuroSAT", root=tmp_path)
+
+
 def test_torchvision_sets_of_another_kind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from torchvision import datasets
 

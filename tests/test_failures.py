@@ -93,6 +93,9 @@ def test_what_cannot_be_learned() -> None:
     right = torch.nn.functional.one_hot(layers[0].y).float()
     with pytest.raises(ValueError, match="at least ten samples must be wrong and ten right; 0 of 200 are wrong"):
         failure_prediction(layers, right)
+    for name in ("splits", "width", "hidden", "epochs", "k"):
+        with pytest.raises(ValueError, match=r"splits, width, hidden, epochs and k must be at least 1; got .*\b0\b"):
+            failure_prediction(layers, probabilities, **{name: 0})
     bare = DynamicGraphDataset(DynamicGraph({"fc": knn_graph(layers[0].x, y=layers[0].y)}))
     with pytest.raises(ValueError, match="layer 'fc' has no features x; build the graphs with keep_x=True"):
         failure_prediction(bare, probabilities)
