@@ -297,5 +297,4 @@ def _numbers(function: Metric, found: Any) -> dict[str, float]:
     try:
         return {key: float(value) for key, value in named.items()}
     except (TypeError, ValueError, RuntimeError) as error:
-        wrong = type(found).__name__
-        raise TypeError(f"metric {name!r} must return a number, or numbers by name; got {wrong}") from error
+        raise TypeError(f"metric {name!r} must give a number, or some by name; got {type(found).__name__}") from error

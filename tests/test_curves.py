@@ -395,9 +395,7 @@ def test_two_metrics_of_one_name_and_metrics_that_are_no_numbers(separated) -> N
     for twice in ([modularity, modularity_terms], [partial(modularity, resolution=g) for g in (1, 2)]):
         with pytest.raises(ValueError, match="two metrics are called 'modularity'; let one return a dict with another"):
             measure(graphs, twice)
-    with pytest.raises(
-        TypeError, match="metric 'sample_modularity' must return a number, or numbers by name; got Tensor"
-    ):
+    with pytest.raises(TypeError, match="metric 'sample_modularity' must give a number, or some by name; got Tensor"):
         measure(graphs, sample_modularity)
 
     class Degree:
