@@ -28,7 +28,7 @@ from .graphs.knn import knn_graph
 from .inputs import num_copies
 from .metrics.modularity import modularity_terms
 from .pooling import Pool
-from .samples import Order, collect, collect_inputs, draw
+from .samples import Order, collect, collect_draws, collect_inputs
 from .stored import StoredActivations, as_rows
 
 Metric = Callable[[Data], Tensor | Mapping[str, Tensor] | Mapping[str, float]]
@@ -224,8 +224,8 @@ def modularity_curve(
 
     Args:
         model: Any module.
-        samples: A tensor, tensors by name, a data set, a graph, or batches, see `graphmod.samples.batches`. In file
-            order it is read no further than needed.
+        samples: A tensor, tensors by name, a data set, a graph, or batches, see `graphmod.samples.batches`; no more of
+            them than are drawn is read where `graphmod.samples.collect_draws` can tell.
         labels: Integers `[N]`, at least two classes; those that come with the samples if None.
         layers: Names or patterns as in `layer_names`.
         k: Neighbours of each sample.
@@ -256,10 +256,7 @@ def modularity_curve(
     """
     known = inspect.signature(dynamic_graph).parameters
     _check_options(modularity_curve, options.get("graph", knn_graph), options.keys() - known.keys())
-    needed = num_samples * repeats if num_samples is not None and order == "file" else None
-    x, y = collect_inputs(samples, labels, num_samples=needed)
-    each = len(y) // max(repeats, 1) if num_samples is None else num_samples
-    draws = draw(y, each, repeats, order=order, seed=seed)
+    x, y, draws = collect_draws(samples, labels, num_samples, repeats, order=order, seed=seed)
     graphs = [dynamic_graph(model, x[rows], y[rows], layers, k=k, **options) for rows in draws]
     return summarize(measure(graphs))
 

@@ -12,6 +12,7 @@ ROOT = Path(__file__).resolve().parents[1]
 RANKS = [
     {
         "_augmentation",
+        "_draws",
         "_checkpoints",
         "_quiet",
         "_files",

@@ -16,6 +16,7 @@ PAGE = ROOT / "docs/errors.md"
 MODULES = sorted([*(ROOT / "graphmod").rglob("*.py"), *(ROOT / "analyses").glob("*.py")])
 SHARED = 16  # characters in a row that a test must have in common with the message that it looks for
 INSTEAD = {
+    "_draws": "samples",
     "_layers": "activations",
     "_files": "training",
     "_checkpoints": "training",

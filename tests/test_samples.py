@@ -3,9 +3,9 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch.utils.data import BatchSampler, DataLoader, RandomSampler, SequentialSampler, TensorDataset
+from torch.utils.data import BatchSampler, DataLoader, Dataset, RandomSampler, SequentialSampler, TensorDataset
 
-from graphmod.samples import collect, draw, interleaved, others
+from graphmod.samples import collect, collect_draws, draw, interleaved, others
 
 
 @pytest.mark.parametrize("num_samples", [None, 7])
@@ -150,3 +150,31 @@ def test_labels_beside_a_loader_whose_batches_are_shuffled() -> None:
                 ValueError, match="labels were passed beside a loader that gives its samples in another"
             ):
                 collect(loader, torch.arange(40) % 2)
+
+
+class Counted(Dataset):
+    """A data set that counts how often it is read."""
+
+    def __init__(self, listed: bool) -> None:
+        self.x, self.y, self.reads = torch.rand(400, 3), torch.arange(400) % 7, 0
+        if listed:
+            self.targets = self.y.tolist()
+
+    def __len__(self) -> int:
+        return 400
+
+    def __getitem__(self, i: int) -> tuple[torch.Tensor, int]:
+        self.reads += 1
+        return self.x[i], int(self.y[i])
+
+
+@pytest.mark.parametrize(("listed", "given", "reads"), [(True, False, 60), (False, True, 60), (False, False, 400)])
+def test_a_draw_of_few_reads_few_where_labels_are_known(listed: bool, given: bool, reads: int) -> None:
+    data = Counted(listed)
+    x, y, rows = collect_draws(data, data.y if given else None, 20, 3, seed=5)
+    assert data.reads == reads
+    for found, expected in zip(rows, draw(data.y, 20, 3, seed=5), strict=True):
+        assert torch.equal(x[found], data.x[expected])
+        assert torch.equal(y[found], data.y[expected])
+    with pytest.raises(ValueError, match="3 x 200 samples were asked for, there are 400; lower num_samples or repeats"):
+        collect_draws(data, data.y if given else None, 200, 3)
