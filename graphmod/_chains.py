@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -14,9 +14,9 @@ from torch.nn.utils.parametrize import ParametrizationList
 
 from ._layers import unwrapped
 from ._passes import hooks, layer_of, watched
-from .activations import first_tensor, output_tensor
-from .inputs import forward
+from .inputs import first_tensor, forward, output_tensor
 
+Keep = Literal["nothing", "outputs", "inputs and outputs"]
 WEIGHTED = (_ConvNd, nn.Linear)
 FOLLOWERS = (_BatchNorm, nn.GroupNorm, nn.LayerNorm, nn.Dropout, nn.Dropout2d, nn.Identity)
 """What a convolution of a plain chain takes with it, beside the activations of `torch.nn`."""
@@ -147,14 +147,16 @@ def _is_network(module: nn.Module, model: nn.Module) -> bool:
     return any(sum(num_weights(child) > (not most) for child in chain.children()) > 1 for chain in chains)
 
 
-def run_once(model: nn.Module, samples: Tensor, parts: Mapping[str, list[str]], *, keep: str = "") -> dict[str, Seen]:
+def run_once(
+    model: nn.Module, samples: Tensor, parts: Mapping[str, list[str]], *, keep: Keep = "nothing"
+) -> dict[str, Seen]:
     """Runs a model once and says what the layers did, with copies of what they gave, or took and gave.
 
     Args:
         model: The network; it is as before afterwards.
         samples: One batch of input.
         parts: Layers, each with the modules that go with it.
-        keep: `"outputs"` or `"inputs and outputs"`.
+        keep: What is kept of the layers.
     """
     seen = {layer: Seen() for layer in parts}
 
@@ -163,12 +165,12 @@ def run_once(model: nn.Module, samples: Tensor, parts: Mapping[str, list[str]], 
         one.place = max(other.place for other in seen.values()) + 1
         x = first_tensor(inputs or named)
         one.given = None if x is None else list(x.shape[1:])
-        one.input = x.clone() if keep.startswith("inputs") and x is not None else None
+        one.input = x.clone() if keep == "inputs and outputs" and x is not None else None
 
     def after(one: Seen, output: Any) -> None:
         x = first_tensor(output)
         one.made = None if x is None else list(x.shape[1:])
-        one.output = deepcopy(output) if keep else None
+        one.output = deepcopy(output) if keep != "nothing" else None
 
     with hooks() as hook, watched(model):
         for layer, names in parts.items():

@@ -10,8 +10,7 @@ from torch import Tensor, nn
 from ._chains import WEIGHTED, num_weights, run_once, skip_like
 from ._passes import copied, hooks, watched
 from ._steps import seeded
-from .activations import first_tensor
-from .inputs import forward
+from .inputs import first_tensor, forward
 
 
 def cut(model: nn.Module, names: Iterable[str]) -> None:

@@ -19,9 +19,7 @@ from tqdm.auto import tqdm
 from ._layers import LayerName, check_runs, layer_calls, unwrapped
 from ._layers import layer_names as layer_names
 from ._passes import EnoughError, Passes, evaluation, hooked, plain_attention
-from .inputs import Graphs, Inputs, Named, forward, one_row_each
-from .inputs import first_tensor as first_tensor
-from .inputs import output_tensor as output_tensor
+from .inputs import Graphs, Inputs, Named, first_tensor, forward, one_row_each
 from .pooling import Pool, check_pool, pool_rows, token_mask
 from .samples import batches
 

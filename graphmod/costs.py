@@ -14,8 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from ._layers import leaves
 from ._passes import evaluation, hooks, plain_attention, watched
-from .activations import first_tensor
-from .inputs import forward, moved
+from .inputs import first_tensor, forward, moved
 
 
 def cost(model: nn.Module, sample: Tensor) -> dict[str, int]:

@@ -169,10 +169,8 @@ def collect_inputs(samples: Any, labels: Any = None, *, num_samples: int | None 
         )
     xs: list[Any] = []
     ys: list[Any] = []
-    whole = isinstance(samples, Tensor | np.ndarray | Mapping | Named | Graphs) or _is_labelled(
-        samples
-    )  # is not copied
-    for x, y in batches(samples, 2**40 if whole else 256):
+    whole = isinstance(samples, Tensor | np.ndarray | Mapping | Named | Graphs)  # and so not copied
+    for x, y in batches(samples, 2**40 if whole or _is_labelled(samples) else 256):
         xs.append(x)
         ys.append(y)
         if num_samples is not None and sum(map(len, xs)) >= num_samples:

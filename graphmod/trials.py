@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from ._chains import Skip, chain_layers, first_argument, rows_of, run_once, skip_like
 from ._passes import hooks, layer_of, watched
-from .activations import num_bytes, output_tensor
+from .activations import num_bytes
+from .inputs import output_tensor
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from graphmod import dynamic_graph, knn_graph, layer_activations, layer_names
-from graphmod.activations import each_layer, layer_sizes, num_bytes, output_tensor
+from graphmod.activations import each_layer, layer_sizes, num_bytes
+from graphmod.inputs import output_tensor
 from graphmod.models import build
 
 

@@ -24,8 +24,7 @@ from torchvision.models.convnext import CNBlockConfig
 from graphmod import dynamic_graph, from_activations, layer_activations, layer_names, modularity_curve
 from graphmod._finished import finished_work
 from graphmod._passes import evaluation
-from graphmod.activations import first_tensor
-from graphmod.inputs import Graphs, Named, Nodes, forward, num_copies
+from graphmod.inputs import Graphs, Named, Nodes, first_tensor, forward, num_copies
 from graphmod.models import build
 from graphmod.pooling import pool_rows
 from graphmod.samples import batches, collect
