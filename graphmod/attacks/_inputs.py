@@ -54,8 +54,11 @@ def by_batch(
     if compat not in (None, "lu2022"):
         raise ValueError(f"compat must be None or 'lu2022'; got {compat!r}")
     home, done = next(model.parameters(), images).device, []
-    with torch.enable_grad(), evaluation(model), _normalised(model, compat) as normalize, prepared(model) as run:
-        batches = list(zip(images.split(batch_size), labels.split(batch_size), strict=True))
+    batches = list(zip(images.split(batch_size), labels.split(batch_size), strict=True))
+    with (
+        torch.enable_grad(), evaluation(model), _normalised(model, compat) as normalize,
+        prepared(model, [len(x) for x, _ in batches]) as run,
+    ):  # fmt: skip
         for x, y in tqdm(batches, title, leave=False, unit="batch", disable=not progress or None):
             x, y = x.detach().to(home), y.to(home)
             if normalize is None:
@@ -142,7 +145,7 @@ def check_images(images: Tensor, labels: Any) -> Tensor:
         raise TypeError(f"images must be a floating tensor in [0, 1]; got {kind}")
     if images.dim() != 4 or not len(images):
         raise ValueError(f"images must have shape [N, C, H, W], N at least 1; got {list(images.shape)}")
-    low, high = images.aminmax()
+    low, high = torch.stack(images.aminmax()).tolist()
     if not (low >= 0 and high <= 1):
         seems = ": they look normalised; pass pixels, and let the model's first layer normalise them" if low < 0 else ""
         raise ValueError(f"images must be in [0, 1]; they range from {low:.3g} to {high:.3g}{seems}")

@@ -1,7 +1,7 @@
 """A model made ready for many passes over images of one shape: the same logits but for rounding, sooner."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any
@@ -16,12 +16,13 @@ Model = Callable[[Tensor], Tensor]
 """Images `[N, ...]` to logits `[N, C]`."""
 
 CLOSE = {torch.float32: 1e-4, torch.float64: 1e-10}  # how far logits may be off, as a share of the largest
+WORTH = 8  # passes forward and backward for which recording them pays
 MANY = 32  # images whose passes forward and backward take longer than it takes to prepare a model, on a CPU
 ON_CARD = 1e-2  # a card may round the factors of its products to TF32
 
 
 @contextmanager
-def prepared(model: nn.Module) -> Iterator[Model]:
+def prepared(model: nn.Module, sizes: Iterable[int] = ()) -> Iterator["Prepared"]:
     """Yields the logits of a model as a function of images, for a while, in which it has less to do.
 
     Each batch norm is folded into the convolution before it, and on a CPU the channels of a pixel lie side by side. The
@@ -31,22 +32,46 @@ def prepared(model: nn.Module) -> Iterator[Model]:
 
     Args:
         model: A classifier in evaluation mode.
+        sizes: Number of images in each of the batches to come.
     """
-
-    def logits(x: Tensor) -> Tensor:
-        return output_tensor(model(moved(x, model))).to(x.dtype)
-
     with ExitStack() as undo:
-        calls, layout = 0, None
+        yield Prepared(model, Counter(sizes), undo)
 
-        def run(x: Tensor) -> Tensor:
-            nonlocal calls, layout
-            calls += 1
-            if layout is None and (calls > 1 or (x.device.type == "cpu" and len(x) >= MANY)):
-                layout = _prepare(model, x[:2].detach(), undo)
-            return logits(x if layout is None else x.contiguous(memory_format=layout))
 
-        yield run
+class Prepared:
+    """See `prepared`."""
+
+    def __init__(self, model: nn.Module, sizes: Counter[int], undo: ExitStack) -> None:
+        self._model, self._sizes, self._undo = model, sizes, undo
+        self._calls = 0
+        self._layout: torch.memory_format | None = None
+        self._graphs: dict[tuple[object, ...], Model | None] = {}
+
+    def __call__(self, x: Tensor) -> Tensor:
+        self._calls += 1
+        if self._layout is None and (self._calls > 1 or (x.device.type == "cpu" and len(x) >= MANY)):
+            self._layout = _prepare(self._model, x[:2].detach(), self._undo)
+        x = x if self._layout is None else x.contiguous(memory_format=self._layout)
+        return output_tensor(self._model(moved(x, self._model))).to(x.dtype)
+
+    def replayed(self, x: Tensor, passes: int) -> Model:
+        """Returns the same for passes over images like these, forward and backward; see `replayed`."""
+        kind = x.shape, x.dtype, x.device
+        if kind not in self._graphs and x.is_cuda and passes * max(1, self._sizes[len(x)]) >= WORTH:
+            with torch.no_grad():
+                self(x[:2])
+                self(x[:2])  # it is prepared now
+            self._graphs[kind] = None if _watched(self._model) else _recorded(self, x)
+        return self._graphs.get(kind) or self
+
+
+def replayed(model: Model, x: Tensor, passes: int) -> Model:
+    """Returns a model for so many passes over a batch of the shape of `x`, each one forward and then backward.
+
+    On a card it is a CUDA graph, as small networks take longer to launch than to run. Where it cannot be recorded, has
+    hooks to call, or the passes are too few to pay for it, it is the model that was given.
+    """
+    return model.replayed(x, passes) if isinstance(model, Prepared) else model
 
 
 def rough(model: Model, x: Tensor) -> Model | None:
@@ -74,11 +99,41 @@ def at_a_time(x: Tensor) -> int:
     return 64 if x.device.type == "cpu" else max(128, 2**22 // x[0].numel())
 
 
+def _watched(model: nn.Module) -> bool:
+    """Whether somebody's code is to run in each pass, or other code than the layers' own, which may do anything."""
+    layers = list(model.modules())
+    hooks = any(found for one in layers for name, found in vars(one).items() if name.endswith("_hooks"))
+    return hooks or _runs_otherwise(layers)
+
+
+def _runs_otherwise(layers: list[nn.Module]) -> bool:
+    return any(one._compiled_call_impl or hasattr(one, "_orig_mod") or type(one) is nn.DataParallel for one in layers)
+
+
+def _recorded(model: Model, x: Tensor) -> Model | None:
+    """A model as a CUDA graph for images like these; None where it cannot be one, or gives other logits as one.
+
+    Reference:
+        https://docs.pytorch.org/docs/stable/notes/cuda.html, "Partial-network capture".
+    """
+    x = x.detach().clone()
+    try:
+        with torch.cuda.device(x.device), torch.random.fork_rng([x.device]):
+            graph: Any = torch.cuda.make_graphed_callables(model, (x.clone().requires_grad_(),), num_warmup_iters=1)
+
+            def run(images: Tensor) -> Tensor:  # gradients lie where the next replay puts its own: a product is new
+                return graph(images * 1).clone()
+
+            with torch.no_grad():
+                return run if _close(run, x, model(x), ON_CARD) else None
+    except Exception:  # it waits for the card, or depends on what is in its images
+        return None
+
+
 def _prepare(model: nn.Module, x: Tensor, undo: ExitStack) -> torch.memory_format:
     """Folds what can be folded until `undo` is closed, and returns the layout in which images are to come."""
     layers = list(model.modules())
-    own = any(one._compiled_call_impl or hasattr(one, "_orig_mod") or type(one) is nn.DataParallel for one in layers)
-    if own or x.dtype not in CLOSE or not any(type(one) is nn.Conv2d for one in layers):
+    if _runs_otherwise(layers) or x.dtype not in CLOSE or not any(type(one) is nn.Conv2d for one in layers):
         return torch.contiguous_format
     layouts, close = [torch.contiguous_format], CLOSE[x.dtype]
     if x.device.type != "cpu":

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from ._inputs import Compat, Model, by_batch
+from ._prepared import replayed
 
 ENOUGH = 1e9  # a factor c as large as that was never enough: there is no upper end yet
 PATIENCE = 3  # tenths of the steps without a fall of the loss
@@ -101,19 +102,21 @@ def _nearest(
 ) -> tuple[Tensor, Tensor]:
     """The nearest images that fool the network with one c each, and their squared distance; infinite if none does."""
     best, nearest, rows = x.clone(), torch.full_like(c, torch.inf), torch.arange(len(x), device=x.device)
-    last, idle, true = nearest.clone(), torch.zeros_like(y), y[:, None]
+    last, idle, true, goes_on = nearest.clone(), torch.zeros_like(y), y[:, None], torch.ones_like(y, dtype=torch.bool)
+    share = 0.5 if x.is_cuda else 1.0  # of the images that go on, with which the others leave: a card is rarely full
+    run = replayed(model, x, steps)
     w = torch.atanh((2 * x - 1) * (1 - 1e-6))
     mean, square = torch.zeros_like(w), torch.zeros_like(w)
     for step in range(1, steps + 1):
         w = w.detach().requires_grad_()
         image = (w.tanh() + 1) / 2
-        logits = model(image)
+        logits = run(image)
         gap = logits.gather(1, true).squeeze(1) - logits.scatter(1, true, -torch.inf).amax(1)
         distance = (image - x).flatten(1).square().sum(1)
         loss = distance + c * (gap + confidence).clamp(min=0)
         (slope,) = torch.autograd.grad(loss.sum(), w)
         image, gap, distance, loss = (one.detach() for one in (image, gap, distance, loss))
-        better = (gap < 0) & (gap <= -confidence) & (distance < nearest[rows])
+        better = goes_on & (gap < 0) & (gap <= -confidence) & (distance < nearest[rows])
         nearest[rows] = distance.where(better, nearest[rows])
         best[rows] = image.where(better[:, None, None, None], best[rows])
 
@@ -126,10 +129,13 @@ def _nearest(
             pull = lr * (slope.square() / size).flatten(1).sum(1) / loss  # by which a step shrinks the loss, as a share
             back = DOUBT * (steps - step) * (steps / step) ** 0.5 * pull  # as the mean of the squares fades, it grows
             lost = (gap < 0) & (gap <= -confidence) & ((distance / nearest[rows]).log() > back)
-            goes_on = (idle < PATIENCE) & ~lost
-            if not goes_on.any():
+            goes_on &= (idle < PATIENCE) & ~lost
+            left = int(goes_on.sum())
+            if not left:
                 break
-            x, c, true, w, mean, square, last, idle, rows = (
-                one[goes_on] for one in (x, c, true, w, mean, square, last, idle, rows)
-            )
+            if left < len(x) and left <= share * len(x):
+                x, c, true, w, mean, square, last, idle, rows, goes_on = (
+                    one[goes_on] for one in (x, c, true, w, mean, square, last, idle, rows, goes_on)
+                )
+                run = replayed(model, x, steps - step)
     return best, nearest

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from ._inputs import Compat, Model, by_batch, check_eps, cross_entropy, generators, gradient, norms, within
+from ._prepared import replayed
 
 
 def pgd(
@@ -70,8 +71,9 @@ def pgd(
 
     def attack(model: Model, x: Tensor, y: Tensor) -> Tensor:
         found = (x + _start(x, eps, norm, seed)).clamp(0, 1) if random_start else x
+        loss = cross_entropy(replayed(model, x, steps), y)
         for _ in range(steps):
-            slope = gradient(cross_entropy(model, y), found)
+            slope = gradient(loss, found)
             ahead = slope.sign() if norm == "linf" else slope / norms(slope).clamp(min=1e-12)
             found = (x + _project(found + step * ahead - x, eps, norm)).clamp(0, 1)
         return found if compat else within(found, x, eps, norm)
