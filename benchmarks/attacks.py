@@ -10,7 +10,6 @@ contestant runs once before it is timed, and the clock is read when the card has
 
 import argparse
 import math
-import re
 import sys
 import time
 import warnings
@@ -115,17 +114,6 @@ def timed(run: Attack, x: Tensor, y: Tensor) -> tuple[Tensor, float]:
     return found, time.perf_counter() - start
 
 
-def card(device: torch.device) -> str:
-    """Returns the name of a graphics card and how it computes, nothing for the CPU."""
-    if device.type != "cuda":
-        return ""
-    cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
-    return (
-        f"{torch.cuda.get_device_name(device)} (torch's defaults: cudnn.benchmark {cudnn.benchmark}, TF32 in "
-        f"convolutions {cudnn.allow_tf32}, in matrix products {matmul.allow_tf32})"
-    )
-
-
 def main() -> None:
     """Runs the benchmark, prints its table and writes it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -185,9 +173,7 @@ def main() -> None:
     source = Path(options.dataset.rpartition(":")[2]).name
     how = f"{options.model}, {len(x)} images of {source} in one batch; best of {options.repeats} interleaved runs;"
     out = options.out or Path("benchmarks/results") / f"attacks{'_gpu' * on_card}.md"
-    shown = [re.sub("[^:]*/", "", one) for one in sys.argv[1:]]  # files and folders by their names
-    command = " ".join(["python benchmarks/attacks.py", *shown]) if shown else "make bench"
-    write(out, "Attacks", how, pd.DataFrame(table), command=command, card=card(options.device))
+    write(out, "Attacks", how, pd.DataFrame(table), options.device)
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="resnet56")
     parser.add_argument("--layout", default="2,3,6", help="blocks of each stage that the pruned network has")
-    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--device", type=torch.device, default=torch.device("cpu"))
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--images", type=int, default=2048)
     parser.add_argument("--batch-size", type=int, default=256)
@@ -35,7 +35,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="benchmarks/results/training.md, or training_gpu.md, unless given")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    on_card = options.device.startswith("cuda")
+    on_card = options.device.type == "cuda"
 
     whole = build(options.model, device=options.device)
     small = drop_layers(whole, beyond_layout(whole, tuple(map(int, options.layout.split(",")))))
@@ -65,7 +65,7 @@ def main() -> None:
         print(rows[-1], flush=True)
     setting = f"{options.model}, {options.images} images, {options.batch_size} a step; best of {options.epochs} epochs;"
     out = options.out or Path("benchmarks/results") / f"training{'_gpu' * on_card}.md"
-    write(out, "Training", setting, pd.DataFrame(rows))
+    write(out, "Training", setting, pd.DataFrame(rows), options.device)
 
 
 if __name__ == "__main__":
