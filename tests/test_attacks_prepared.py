@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable
 from copy import deepcopy
+from functools import partial
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from graphmod.adversarial import predictions, recognized
 from graphmod.attacks import _prepared
 from graphmod.attacks._prepared import MANY, WORTH, Model, at_a_time, prepared, replayed, rough
 from graphmod.attacks.cw import cw
+from graphmod.attacks.jsma import jsma
 from graphmod.attacks.local_search import local_search
 from graphmod.attacks.pgd import pgd
 from graphmod.datasets import load
@@ -179,16 +181,16 @@ def test_what_a_card_replays(kind: Callable[[], nn.Module], records: bool) -> No
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-@pytest.mark.parametrize("attack", [pgd, cw])
+@pytest.mark.parametrize("attack", [partial(pgd, steps=40), partial(cw, steps=40), partial(jsma, gamma=0.5)])
 def test_a_replayed_attack_gives_the_images_of_a_cpu(
     attack: Callable[..., Tensor], digits: tuple[nn.Module, Tensor, Tensor], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model, x, y = deepcopy(digits[0]).double(), digits[1].double(), digits[2]
     recorded = []
-    record = _prepared._recorded
-    monkeypatch.setattr(_prepared, "_recorded", lambda *given: recorded.append(record(*given)) or recorded[-1])
-    expected = attack(model, x, y, steps=40, batch_size=30)
-    found = attack(model.cuda(), x.cuda(), y.cuda(), steps=40, batch_size=30)
+    record = _prepared.recorded
+    monkeypatch.setattr(_prepared, "recorded", lambda *given: recorded.append(record(*given)) or recorded[-1])
+    expected = attack(model, x, y, batch_size=30)
+    found = attack(model.cuda(), x.cuda(), y.cuda(), batch_size=30)
     assert recorded
     assert None not in recorded
     close = (found.cpu() - expected).abs().flatten(1).amax(1) < 1e-6

@@ -11,14 +11,14 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from ..inputs import moved, output_tensor
+from ._graph import SHARE, recorded
 
 Model = Callable[[Tensor], Tensor]
 """Images `[N, ...]` to logits `[N, C]`."""
 
 CLOSE = {torch.float32: 1e-4, torch.float64: 1e-10}  # how far logits may be off, as a share of the largest
-WORTH = 8  # passes forward and backward for which recording them pays
+WORTH = 8  # passes forward and backward for which recording them pays; preparing as well, for five times as many
 MANY = 32  # images whose passes forward and backward take longer than it takes to prepare a model, on a CPU
-ON_CARD = 1e-2  # a card may round the factors of its products to TF32
 
 
 @contextmanager
@@ -49,20 +49,26 @@ class Prepared:
 
     def __call__(self, x: Tensor) -> Tensor:
         self._calls += 1
-        if self._layout is None and (self._calls > 1 or (x.device.type == "cpu" and len(x) >= MANY)):
-            self._layout = _prepare(self._model, x[:2].detach(), self._undo)
-        x = x if self._layout is None else x.contiguous(memory_format=self._layout)
-        return output_tensor(self._model(moved(x, self._model))).to(x.dtype)
+        if self._calls > 1 or (x.device.type == "cpu" and len(x) >= MANY):
+            self._prepare(x)
+        return self._logits(x)
 
     def replayed(self, x: Tensor, passes: int) -> Model:
         """Returns the same for passes over images like these, forward and backward; see `replayed`."""
-        kind = x.shape, x.dtype, x.device
-        if kind not in self._graphs and x.is_cuda and passes * max(1, self._sizes[len(x)]) >= WORTH:
-            with torch.no_grad():
-                self(x[:2])
-                self(x[:2])  # it is prepared now
-            self._graphs[kind] = None if _watched(self._model) else _recorded(self, x)
+        kind, passes = (x.shape, x.dtype, x.device), passes * max(1, self._sizes[len(x)])
+        if kind not in self._graphs and x.is_cuda and passes >= WORTH:
+            if passes >= 5 * WORTH:
+                self._prepare(x)
+            self._graphs[kind] = None if _watched(self._model) else recorded(self._logits, x)
         return self._graphs.get(kind) or self
+
+    def _prepare(self, x: Tensor) -> None:
+        if self._layout is None:
+            self._layout = _prepare(self._model, x[:2].detach(), self._undo)
+
+    def _logits(self, x: Tensor) -> Tensor:
+        x = x if self._layout is None else x.contiguous(memory_format=self._layout)
+        return output_tensor(self._model(moved(x, self._model))).to(x.dtype)
 
 
 def replayed(model: Model, x: Tensor, passes: int) -> Model:
@@ -72,6 +78,11 @@ def replayed(model: Model, x: Tensor, passes: int) -> Model:
     hooks to call, or the passes are too few to pay for it, it is the model that was given.
     """
     return model.replayed(x, passes) if isinstance(model, Prepared) else model
+
+
+def enough_left(x: Tensor) -> float:
+    """Returns the share of a batch from which on those that are done stay in it: a graph is of one shape."""
+    return 0.5 if x.is_cuda else 1.0
 
 
 def rough(model: Model, x: Tensor) -> Model | None:
@@ -110,26 +121,6 @@ def _runs_otherwise(layers: list[nn.Module]) -> bool:
     return any(one._compiled_call_impl or hasattr(one, "_orig_mod") or type(one) is nn.DataParallel for one in layers)
 
 
-def _recorded(model: Model, x: Tensor) -> Model | None:
-    """A model as a CUDA graph for images like these; None where it cannot be one, or gives other logits as one.
-
-    Reference:
-        https://docs.pytorch.org/docs/stable/notes/cuda.html, "Partial-network capture".
-    """
-    x = x.detach().clone()
-    try:
-        with torch.cuda.device(x.device), torch.random.fork_rng([x.device]):
-            graph: Any = torch.cuda.make_graphed_callables(model, (x.clone().requires_grad_(),), num_warmup_iters=1)
-
-            def run(images: Tensor) -> Tensor:  # gradients lie where the next replay puts its own: a product is new
-                return graph(images * 1).clone()
-
-            with torch.no_grad():
-                return run if _close(run, x, model(x), ON_CARD) else None
-    except Exception:  # it waits for the card, or depends on what is in its images
-        return None
-
-
 def _prepare(model: nn.Module, x: Tensor, undo: ExitStack) -> torch.memory_format:
     """Folds what can be folded until `undo` is closed, and returns the layout in which images are to come."""
     layers = list(model.modules())
@@ -137,13 +128,13 @@ def _prepare(model: nn.Module, x: Tensor, undo: ExitStack) -> torch.memory_forma
         return torch.contiguous_format
     layouts, close = [torch.contiguous_format], CLOSE[x.dtype]
     if x.device.type != "cpu":
-        close = ON_CARD
+        close = SHARE
     elif x.dtype == torch.float32:
         layouts.insert(0, torch.channels_last)
     with torch.no_grad(), ExitStack() as trial:
         try:
-            expected = model(x)
-            for convolution, norm in _pairs(model, x):
+            pairs, expected = _pairs(model, x)
+            for convolution, norm in pairs:
                 _fold(convolution, norm, trial)
         except Exception:  # the attack's own call will tell
             return torch.contiguous_format
@@ -162,8 +153,11 @@ def _close(model: Model, x: Tensor, expected: Tensor, share: float) -> bool:
         return False
 
 
-def _pairs(model: nn.Module, x: Tensor) -> list[tuple[nn.Conv2d, nn.BatchNorm2d]]:
-    """Convolutions whose output goes as it is into a batch norm with statistics; both run once, and have no hooks."""
+def _pairs(model: nn.Module, x: Tensor) -> tuple[list[tuple[nn.Conv2d, nn.BatchNorm2d]], Tensor]:
+    """Convolutions whose output goes as it is into a batch norm with statistics; both run once, and have no hooks.
+
+    The model's output is returned, too.
+    """
     made: dict[int, tuple[nn.Conv2d, Tensor, int]] = {}
     found: list[tuple[nn.Conv2d, nn.BatchNorm2d]] = []
     runs: Counter[nn.Module] = Counter()
@@ -185,9 +179,9 @@ def _pairs(model: nn.Module, x: Tensor) -> list[tuple[nn.Conv2d, nn.BatchNorm2d]
                 hooks.callback(layer.register_forward_hook(after).remove)
             if type(layer) is nn.BatchNorm2d and layer.running_mean is not None and not theirs:
                 hooks.callback(layer.register_forward_pre_hook(before).remove)
-        model(x)
+        output = model(x)
     uses = Counter(convolution for convolution, _ in found)
-    return [pair for pair in found if uses[pair[0]] == runs[pair[0]] == runs[pair[1]] == 1]
+    return [pair for pair in found if uses[pair[0]] == runs[pair[0]] == runs[pair[1]] == 1], output
 
 
 def _fold(convolution: nn.Conv2d, norm: nn.BatchNorm2d, undo: ExitStack) -> None:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from ._inputs import Compat, Model, by_batch
-from ._prepared import replayed
+from ._prepared import enough_left, replayed
 
 ENOUGH = 1e9  # a factor c as large as that was never enough: there is no upper end yet
 PATIENCE = 3  # tenths of the steps without a fall of the loss
@@ -103,7 +103,6 @@ def _nearest(
     """The nearest images that fool the network with one c each, and their squared distance; infinite if none does."""
     best, nearest, rows = x.clone(), torch.full_like(c, torch.inf), torch.arange(len(x), device=x.device)
     last, idle, true, goes_on = nearest.clone(), torch.zeros_like(y), y[:, None], torch.ones_like(y, dtype=torch.bool)
-    share = 0.5 if x.is_cuda else 1.0  # of the images that go on, with which the others leave: a card is rarely full
     run = replayed(model, x, steps)
     w = torch.atanh((2 * x - 1) * (1 - 1e-6))
     mean, square = torch.zeros_like(w), torch.zeros_like(w)
@@ -133,7 +132,7 @@ def _nearest(
             left = int(goes_on.sum())
             if not left:
                 break
-            if left < len(x) and left <= share * len(x):
+            if left < len(x) and left <= enough_left(x) * len(x):
                 x, c, true, w, mean, square, last, idle, rows, goes_on = (
                     one[goes_on] for one in (x, c, true, w, mean, square, last, idle, rows, goes_on)
                 )

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from ._inputs import Compat, Model, by_batch, check_images, check_targets
+from ._prepared import enough_left, replayed
 
 
 def jsma(
@@ -123,24 +124,27 @@ def best_pair(u: Tensor, v: Tensor, free: Tensor) -> tuple[Tensor, Tensor]:
 
 def _towards(model: Model, x: Tensor, t: Tensor, theta: float, steps: int) -> Tensor:
     """Images moved towards their targets, two features a step."""
-    found, rows = x.clone(), torch.arange(len(x), device=x.device)
+    found, held, sign = x.clone(), torch.arange(len(x), device=x.device), 1 if theta > 0 else -1
     free = (x < 0.99 if theta > 0 else x > 0.01).flatten(1)
-    for _ in range(steps):
-        now = found[rows].requires_grad_()
-        logits = model(now)  # one forward pass says who has arrived, and gives both gradients
-        going = logits.argmax(1) != t[rows]
-        if not going.any():
-            break
-        (alpha,) = torch.autograd.grad(logits.gather(1, t[rows, None]).sum(), now, retain_graph=True)
-        (total,) = torch.autograd.grad(logits.sum(), now)
-        alpha, total, sign = alpha.flatten(1)[going], total.flatten(1)[going], 1 if theta > 0 else -1
-        rows = rows[going]
-        pair, there = best_pair(sign * alpha, sign * (alpha - total), free[rows])
-        rows, pair = rows[there], pair[there]
+    goes_on, run = torch.ones_like(t, dtype=torch.bool), replayed(model, x, steps)
+    for step in range(steps):
+        now = found[held].requires_grad_()
+        logits = run(now)  # one forward pass says who has arrived, and gives both gradients
+        goes_on[held] &= logits.argmax(1) != t[held]
+        going = goes_on[held]
+        rows = held[going]
         if not len(rows):
             break
+        (alpha,) = torch.autograd.grad(logits.gather(1, t[held, None]).sum(), now, retain_graph=True)
+        (total,) = torch.autograd.grad(logits.sum(), now)
+        alpha, total = alpha.flatten(1)[going], total.flatten(1)[going]
+        pair, there = best_pair(sign * alpha, sign * (alpha - total), free[rows])
+        goes_on[rows] = there
+        rows, pair = rows[there], pair[there]
         flat = found[rows].flatten(1)
         flat.scatter_(1, pair, (flat.gather(1, pair) + theta).clamp(0, 1))
         found[rows] = flat.view(-1, *x.shape[1:])
         free[rows] = free[rows].scatter(1, pair, False)
+        if len(rows) < len(held) and len(rows) <= enough_left(x) * len(held):
+            held, run = rows, replayed(model, found[rows], steps - step - 1)
     return found
