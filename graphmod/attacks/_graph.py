@@ -7,14 +7,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-SHARE = 1e-2  # by which logits may be off, of the largest: a card may round the factors of its products to TF32
+SHARE = 1e-2  # by which logits and gradients may be off, of the largest: a card may round factors to TF32
 
 
 def recorded(model: Callable[[Tensor], Tensor], x: Tensor) -> Callable[[Tensor], Tensor] | None:
     """Returns logits and their gradients as two CUDA graphs; None where they cannot be that, or come out otherwise.
 
-    What is returned is called and differentiated like the model, but only the latest call can be. The work of the card
-    is repeated, other code of the model is not.
+    What is returned is called and differentiated like the model, but only the latest call can be differentiated. The
+    work of the card is repeated, other code of the model is not.
 
     Args:
         model: Gives logits `[N, C]`.
@@ -29,12 +29,13 @@ def recorded(model: Callable[[Tensor], Tensor], x: Tensor) -> Callable[[Tensor],
     try:
         with torch.cuda.device(x.device), _beside():
             expected = model(given)  # libraries make themselves ready
-            ahead = torch.ones_like(expected)
-            torch.autograd.grad(expected, given, ahead)
+            ramp = torch.linspace(-1, 2, expected.numel(), dtype=x.dtype, device=x.device).view_as(expected)
+            ahead = ramp.clone()
+            (rise,) = torch.autograd.grad(expected, given, ahead)
             with _recording(forward):
                 logits = model(given)
             with _recording(backward, forward.pool()):
-                (slope,) = torch.autograd.grad(logits, given, ahead)
+                (slope,) = torch.autograd.grad(logits, given, ahead, retain_graph=True)  # or its place is used again
     except Exception:  # it waits for the card, or depends on what is in its images
         return None
 
@@ -57,8 +58,12 @@ def recorded(model: Callable[[Tensor], Tensor], x: Tensor) -> Callable[[Tensor],
         found: Tensor = Replay.apply(images)
         return found
 
-    off = (run(x.detach()) - expected.detach()).abs()
-    return run if bool((off <= SHARE * expected.detach().abs().amax()).all()) else None
+    tried = x.detach().clone().requires_grad_()
+    found = run(tried)
+    rises = [torch.autograd.grad(found, tried, ramp, retain_graph=True)[0] for _ in range(2)]
+    pairs = [(found.detach(), expected.detach()), *((one, rise) for one in rises)]
+    fits = [((one - other).abs() <= SHARE * other.abs().amax()).all() for one, other in pairs]
+    return run if bool(torch.stack(fits).all()) else None
 
 
 @contextmanager
