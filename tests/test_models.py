@@ -237,5 +237,5 @@ def test_the_pruned_network_that_comes_with_the_package(cifar: Path) -> None:
     whole, test = build("resnet56"), load(f"folder:{cifar}", split="test")
     small = drop_layers(whole, beyond_layout(whole, (3, 2, 6)), test.images[:1])
     load_weights(small, shipped("resnet56-pruned.safetensors"))
-    assert accuracy(small, test.images, test.labels) > 0.91  # of the original images; it was trained on JPEGs
+    assert accuracy(small, test.images, test.labels) > 0.92  # of the original images; it was trained on JPEGs
     assert cost(small, test.images[:1])["macs"] < 0.4 * cost(whole, test.images[:1])["macs"]
