@@ -108,18 +108,17 @@ def within(found: Tensor, x: Tensor, eps: float | Tensor, norm: str) -> Tensor:
 
     In the largest change of a pixel it is the ball to the last bit; in the L2 norm, as float64 sums it.
     """
-    exact = x.double()
     if norm == "linf":
-        low, high = _bound(torch.stack([-x, x]), eps)  # once, as a card takes longer to launch it than to do it
+        low, high = farthest(torch.stack([-x, x]), eps)  # once, as a card takes longer to launch it than to do it
         return torch.minimum(torch.maximum(found, -low), high)
-    change, less = found - x, 1e-7
+    exact, change, less = x.double(), found - x, 1e-7
     while bool((far := norms(found.double() - exact) > eps).any()):
         found, less = torch.where(far, x + (1 - less) * change, found), 2 * less
     return found
 
 
-def _bound(x: Tensor, way: float | Tensor) -> Tensor:
-    """The number next to x + way that is no farther from x, in the type of x."""
+def farthest(x: Tensor, way: float | Tensor) -> Tensor:
+    """Returns the number next to x + way that is no farther from x than that, in the type of x."""
     exact = x.double()
     end = exact + way
     back = end - exact

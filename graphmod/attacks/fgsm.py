@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from ._inputs import Compat, Model, by_batch, check_eps, cross_entropy, gradient, within
+from ._inputs import Compat, Model, by_batch, check_eps, cross_entropy, farthest, gradient
 from ._prepared import replayed
 
 
@@ -49,7 +49,7 @@ def fgsm(
     eps = 0.3 if compat else eps
 
     def attack(model: Model, x: Tensor, y: Tensor) -> Tensor:
-        found = (x + eps * gradient(cross_entropy(replayed(model, x, 1), y), x).sign()).clamp(0, 1)
-        return found if compat else within(found, x, eps, "linf")
+        way = gradient(cross_entropy(replayed(model, x, 1), y), x).sign()
+        return (x + eps * way if compat else farthest(x, eps * way.double())).clamp(0, 1)
 
     return by_batch("fgsm", attack, model, images, labels, batch_size, compat, progress)
