@@ -161,6 +161,10 @@ def test_refusals(name: str) -> None:
         attack(model, x, y.float())
     with pytest.raises(ValueError, match="batch_size must be at least 1; got 0"):
         attack(model, x, y, batch_size=0)
+    if name not in ("clip_only", "noise"):  # which do not ask the model
+        for label in (4, -1):
+            with pytest.raises(ValueError, match=rf"labels must be numbers of 4 classes; got {min(label, 0)} to "):
+                attack(model, x, torch.tensor([0, 1, 2, label]))
 
 
 @pytest.mark.parametrize("name", sorted(set(ATTACKS) - {"clip_only", "noise"}))

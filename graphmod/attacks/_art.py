@@ -14,6 +14,7 @@ from .._names import nearest
 from .._steps import seeded
 from ..inputs import output_tensor
 from ._inputs import Model, by_batch, check_images, check_targets
+from ._prepared import check_classes
 
 TARGETED_ONLY = {"SaliencyMapMethod"}
 """What reads the labels it is given as targets, and does nothing to an image whose target is its class."""
@@ -68,6 +69,7 @@ def art_attack(
     home = next(model.parameters(), images).device
     with torch.no_grad():
         num_classes = copy(images[:1].to(home)).shape[1]
+    check_classes((int(labels.min()), int(labels.max())), num_classes)
     here = torch.cuda.device(home) if home.type == "cuda" else nullcontext()  # the toolbox takes the current GPU
     with here:
         classifier = PyTorchClassifier(

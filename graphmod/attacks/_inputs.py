@@ -54,10 +54,11 @@ def by_batch(
     if compat not in (None, "lu2022"):
         raise ValueError(f"compat must be None or 'lu2022'; got {compat!r}")
     home, done = next(model.parameters(), images).device, []
+    low, high = torch.stack(labels.aminmax()).tolist()
     batches = list(zip(images.split(batch_size), labels.split(batch_size), strict=True))
     with (
         torch.enable_grad(), evaluation(model), _normalised(model, compat) as normalize,
-        prepared(model, [len(x) for x, _ in batches]) as run,
+        prepared(model, [len(x) for x, _ in batches], (low, high)) as run,
     ):  # fmt: skip
         for x, y in tqdm(batches, title, leave=False, unit="batch", disable=not progress or None):
             x, y = x.detach().to(home), y.to(home)

@@ -22,7 +22,7 @@ MANY = 32  # images whose passes forward and backward take longer than it takes 
 
 
 @contextmanager
-def prepared(model: nn.Module, sizes: Iterable[int] = ()) -> Iterator["Prepared"]:
+def prepared(model: nn.Module, sizes: Iterable[int] = (), classes: tuple[int, int] = (0, 0)) -> Iterator["Prepared"]:
     """Yields the logits of a model as a function of images, for a while, in which it has less to do.
 
     Each batch norm is folded into the convolution before it, and on a CPU the channels of a pixel lie side by side. The
@@ -33,16 +33,17 @@ def prepared(model: nn.Module, sizes: Iterable[int] = ()) -> Iterator["Prepared"
     Args:
         model: A classifier in evaluation mode.
         sizes: Number of images in each of the batches to come.
+        classes: The smallest and the largest number of a class that is asked for; a model that has others is refused.
     """
     with ExitStack() as undo:
-        yield Prepared(model, Counter(sizes), undo)
+        yield Prepared(model, Counter(sizes), classes, undo)
 
 
 class Prepared:
     """See `prepared`."""
 
-    def __init__(self, model: nn.Module, sizes: Counter[int], undo: ExitStack) -> None:
-        self._model, self._sizes, self._undo = model, sizes, undo
+    def __init__(self, model: nn.Module, sizes: Counter[int], classes: tuple[int, int], undo: ExitStack) -> None:
+        self._model, self._sizes, self._classes, self._undo = model, sizes, classes, undo
         self._calls = 0
         self._layout: torch.memory_format | None = None
         self._graphs: dict[tuple[object, ...], Model | None] = {}
@@ -68,7 +69,15 @@ class Prepared:
 
     def _logits(self, x: Tensor) -> Tensor:
         x = x if self._layout is None else x.contiguous(memory_format=self._layout)
-        return output_tensor(self._model(moved(x, self._model))).to(x.dtype)
+        logits = output_tensor(self._model(moved(x, self._model))).to(x.dtype)
+        check_classes(self._classes, logits.shape[1])
+        return logits
+
+
+def check_classes(found: tuple[int, int], number: int) -> None:
+    """Refuses labels that are no classes of a model; a card would stop for good."""
+    if found[0] < 0 or found[1] >= number:
+        raise ValueError(f"labels must be numbers of {number} classes; got {found[0]} to {found[1]}")
 
 
 def replayed(model: Model, x: Tensor, passes: int) -> Model:
