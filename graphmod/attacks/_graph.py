@@ -7,11 +7,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+MOST = 2**31  # bytes of what a pass keeps for the way back: with more a card is busy, and a recording holds on to them
 SHARE = 1e-2  # by which logits and gradients may be off, of the largest: a card may round factors to TF32
 
 
 def recorded(model: Callable[[Tensor], Tensor], x: Tensor) -> Callable[[Tensor], Tensor] | None:
-    """Returns logits and their gradients as two CUDA graphs; None where they cannot be that, or come out otherwise.
+    """Returns logits and their gradients as two CUDA graphs; None where they cannot be, or are not worth it.
 
     What is returned is called and differentiated like the model, but only the latest call can be differentiated. The
     work of the card is repeated, other code of the model is not.
@@ -28,7 +29,10 @@ def recorded(model: Callable[[Tensor], Tensor], x: Tensor) -> Callable[[Tensor],
     forward, backward = torch.cuda.CUDAGraph(), torch.cuda.CUDAGraph()
     try:
         with torch.cuda.device(x.device), _beside():
+            start = torch.cuda.memory_allocated()
             expected = model(given)  # libraries make themselves ready
+            if torch.cuda.memory_allocated() - start > MOST:
+                return None
             ramp = torch.linspace(-1, 2, expected.numel(), dtype=x.dtype, device=x.device).view_as(expected)
             ahead = ramp.clone()
             (rise,) = torch.autograd.grad(expected, given, ahead)

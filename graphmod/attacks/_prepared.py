@@ -70,7 +70,7 @@ class Prepared:
     def _logits(self, x: Tensor) -> Tensor:
         x = x if self._layout is None else x.contiguous(memory_format=self._layout)
         logits = output_tensor(self._model(moved(x, self._model))).to(x.dtype)
-        check_classes(self._classes, logits.shape[1])
+        check_classes(self._classes, logits.shape[-1])
         return logits
 
 
