@@ -108,10 +108,12 @@ def main(
         write_figure(folder / "figure.png", plot_dynamics(tracker.table, accuracy="test_accuracy"))
         save_weights(network, folder / "weights.safetensors")
         ids = [test.ids[row] for row in rows.tolist()]
-        write_settings(folder, settings, seconds=seconds.dropna().to_dict(), overhead=f"{overhead:.1%}", samples=ids)
+        shown = f"{overhead:.1%}" if times else None  # a finished run that is taken up trains nothing
+        write_settings(folder, settings, seconds=seconds.dropna().to_dict(), overhead=shown, samples=ids)
     wide = table[table.metric == "modularity"].pivot(index="epoch", columns="layer", values="value")
     print(wide[table.layer.unique()].iloc[:: max(len(wide) // 10, 1)].round(3).to_string())
-    print(f"\nTraining an epoch takes {seconds.training:.2f} s, measuring it {seconds.tracking:.2f} s: {overhead:.1%}")
+    if times:
+        print(f"\nTraining an epoch takes {seconds.training:.2f} s, measuring it {seconds.tracking:.2f} s: {shown}")
     print(f"\nWeights, tables, figure and settings are in {out}")
     return table
 
