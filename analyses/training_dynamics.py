@@ -101,20 +101,18 @@ def main(
             history.append(row)
             before = perf_counter()
         seconds = pd.DataFrame(times, columns=["training", "tracking"]).median()
-        overhead = seconds.tracking / seconds.training
+        overhead = f"{seconds.tracking / seconds.training:.1%}" if times else None  # nothing is left to train
         table = tracker.table[tracker.table.depth > 0].reset_index(drop=True)
         write_table(folder / "table.csv", table)
         write_table(folder / "training.csv", pd.DataFrame(history))
         write_figure(folder / "figure.png", plot_dynamics(tracker.table, accuracy="test_accuracy"))
         save_weights(network, folder / "weights.safetensors")
         ids = [test.ids[row] for row in rows.tolist()]
-        shown = f"{overhead:.1%}" if times else None  # a finished run that is taken up trains nothing
-        write_settings(folder, settings, seconds=seconds.dropna().to_dict(), overhead=shown, samples=ids)
+        write_settings(folder, settings, seconds=seconds.dropna().to_dict(), overhead=overhead, samples=ids)
     wide = table[table.metric == "modularity"].pivot(index="epoch", columns="layer", values="value")
     print(wide[table.layer.unique()].iloc[:: max(len(wide) // 10, 1)].round(3).to_string())
-    if times:
-        print(f"\nTraining an epoch takes {seconds.training:.2f} s, measuring it {seconds.tracking:.2f} s: {shown}")
-    print(f"\nWeights, tables, figure and settings are in {out}")
+    spent = f"An epoch takes {seconds.training:.2f} s, measuring it {seconds.tracking:.2f} s: {overhead}"
+    print(f"\n{spent if times else 'It was finished before'}\n\nWeights, tables, figure and settings are in {out}")
     return table
 
 
