@@ -1,13 +1,14 @@
 r"""Layer pruning: a smaller network, chosen by modularity, against others of the same cost.
 
 Claim (Lu et al. 2022): layers that add nothing to the separation of the classes can go, and after training the smaller
-network is as good as the whole one. Each criterion (`plateau` as published) plans a removal down to `max_macs`.
+network is as good as the whole one. Each criterion (`plateau` as published; `plateau_by_stage` takes the number of
+layers from it and keeps the first ones of a stage, which train better) plans a removal down to `max_macs`.
 The layers are taken out for real, and what is left is trained like the whole network, from its weights and with it as
 the teacher. Held-out training images choose the layers and the best epoch; the test images choose nothing.
 
     python -m analyses.layer_pruning
-    python -m analyses.layer_pruning --model resnet56 --weights resnet56.pt --dataset folder:cifar10 --max-macs 0.4 \
-        --layout 2,3,6 --first-epochs 30 --epochs 30 --batch-size 512 --lr 0.2 --augment 4 --flip --repeats 3
+    python -m analyses.layer_pruning --model resnet56 --weights none --dataset folder:cifar10 --repeats 3 \
+        --max-macs 0.4 --first-epochs 18 --epochs 18 --warmup 2 --batch-size 256 --lr 0.16 --augment 4 --flip
 """
 
 from pathlib import Path
@@ -33,7 +34,7 @@ def main(
     weights: str | None = "default",
     dataset: str = "digits",
     image_size: int | None = None,
-    criteria: tuple[str, ...] = ("plateau", "anchored_modularity", "random", "uniform"),
+    criteria: tuple[str, ...] = ("plateau_by_stage", "plateau", "random", "uniform"),
     layout: tuple[int, ...] = (),
     max_macs: float = 0.5,
     num_samples: int = 200,
