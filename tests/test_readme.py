@@ -94,3 +94,20 @@ def test_what_it_links_to_is_there() -> None:
         if heading:
             headings = re.findall(r"^#+ (.*)$", (ROOT / path).read_text(), re.MULTILINE)
             assert heading in {re.sub(r"[^\w\- ]", "", one.lower()).replace(" ", "-") for one in headings}, target
+
+
+def test_the_points_of_the_pruned_networks_are_those_of_the_table() -> None:
+    table = pd.read_csv(ROOT / "docs/layer_pruning.csv").query("schedule == 'scratch'")
+    before = table[table.network == "whole"].set_index("seed").accuracy
+    points = (100 * (table.accuracy_last - table.seed.map(before))).groupby(table.network)
+    mean, std, spread = points.mean().round(2), points.std().round(2), points.agg(["min", "max"]).round(2)
+    text = " ".join(README.split("\n## A smaller network\n")[1].split("\n## ")[0].split())
+    chosen = spread.loc["plateau_by_stage"]
+    assert f"{mean.plateau_by_stage} points better than that, {chosen['min']} to {chosen['max']} on three seeds" in text
+    assert f"layout is {mean['layout 2-3-6']} better, uniform layers {mean.uniform}, random ones {mean.random}" in text
+    assert f"the whole network {mean.whole} if" in text
+    section = (ROOT / "docs/studies.md").read_text().split("\n### One schedule")[1].split("\n### ")[0]
+    for network in mean.index:
+        assert re.search(
+            rf"^\| `?{network}`? \|.*\| \+{mean[network]:.2f} ± {std[network]:.2f} \|", section, re.MULTILINE
+        )
