@@ -175,9 +175,9 @@ def main() -> None:
                 }
             )  # fmt: skip
         print(pd.DataFrame(table[-len(best) :]).to_string(index=False), flush=True)
-    few = f", fewer of those that take {options.seconds:g} s" if options.seconds < math.inf else ""
+    rarely = f", fewer of those that take {options.seconds:g} s" if options.seconds < math.inf else ""
     source = Path(options.dataset.rpartition(":")[2]).name
-    how = f"{options.model}, {len(x)} images of {source} in one batch; best of {options.repeats} interleaved runs{few};"
+    how = f"{options.model}, {len(x)} images of {source} in one batch; best of {options.repeats} runs in turn{rarely};"
     out = options.out or Path("benchmarks/results") / f"attacks{'_gpu' * on_card}.md"
     write(out, "Attacks", how, pd.DataFrame(table), options.device)
 

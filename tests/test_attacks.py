@@ -465,6 +465,8 @@ def test_what_the_toolbox_cannot_do() -> None:
         find_attack("art:SaliencyMapMethod")(model, x, y, targets=torch.tensor([0, 0]))
     with pytest.raises(TypeError, match="art:DeepFool has no setting 'max_itr'; the nearest are 'max_iter'"):
         find_attack("art:DeepFool")(model, x, y, max_itr=3)
+    with pytest.raises(ValueError, match="labels must be numbers of 4 classes; got 0 to 4"):
+        find_attack("art:DeepFool")(model, x, torch.tensor([0, 4]))
 
 
 @pytest.mark.parametrize("step_size", [-0.05, 0.0, float("nan"), float("inf")])

@@ -4,6 +4,7 @@ import sys
 from collections.abc import Callable
 from copy import deepcopy
 from functools import partial
+from types import ModuleType
 
 import pytest
 import torch
@@ -19,7 +20,7 @@ from graphmod.attacks.pgd import pgd
 from graphmod.datasets import load
 from graphmod.models import build
 
-of_cw, of_local_search = (sys.modules[f"graphmod.attacks.{name}"] for name in ("cw", "local_search"))
+of_cw, of_jsma, of_local_search = (sys.modules[f"graphmod.attacks.{name}"] for name in ("cw", "jsma", "local_search"))
 
 
 class Small(nn.Module):
@@ -176,6 +177,10 @@ def test_what_a_card_replays(kind: Callable[[], nn.Module], records: bool) -> No
             slopes = [torch.autograd.grad(found(one).square().sum(), one)[0] for one in given]
             for one, slope in zip(given, slopes, strict=True):
                 torch.testing.assert_close(slope, torch.autograd.grad(model(one).square().sum(), one)[0])
+            logits = found(given[0])  # two gradients of one pass
+            for ahead in (torch.ones_like(logits), logits.detach()):
+                slope = torch.autograd.grad(logits, given[0], ahead, retain_graph=True)[0]
+                torch.testing.assert_close(slope, torch.autograd.grad(model(given[0]), given[0], ahead)[0])
     assert torch.isfinite(model(x)).all()  # the card goes on after a recording that failed
     assert all(one.grad is None for one in model.parameters())
 
@@ -195,6 +200,24 @@ def test_a_replayed_attack_gives_the_images_of_a_cpu(
     assert None not in recorded
     close = (found.cpu() - expected).abs().flatten(1).amax(1) < 1e-6
     assert close.double().mean() > 0.95  # rounding may turn a sign
+
+
+@pytest.mark.parametrize(("attack", "place"), [(partial(cw, steps=40), of_cw), (partial(jsma, gamma=0.5), of_jsma)])
+def test_images_that_are_done_stay_as_they_are_in_a_batch_that_keeps_its_shape(
+    attack: Callable[..., Tensor],
+    place: ModuleType,
+    digits: tuple[nn.Module, Tensor, Tensor],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model, x, y = deepcopy(digits[0]).double(), digits[1].double(), digits[2]
+    sizes: list[int] = []
+    handle = model.register_forward_hook(lambda _model, _inputs, output: sizes.append(len(output)))
+    expected, before = attack(model, x, y), sum(sizes)
+    monkeypatch.setattr(place, "is_to_shrink", lambda _x, left, held: left <= held / 2)
+    sizes.clear()
+    torch.testing.assert_close(attack(model, x, y), expected)
+    handle.remove()
+    assert sum(sizes) > before
 
 
 def test_rough_logits(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -89,9 +89,9 @@ def replayed(model: Model, x: Tensor, passes: int) -> Model:
     return model.replayed(x, passes) if isinstance(model, Prepared) else model
 
 
-def enough_left(x: Tensor) -> float:
-    """Returns the share of a batch from which on those that are done stay in it: a graph is of one shape."""
-    return 0.5 if x.is_cuda else 1.0
+def is_to_shrink(x: Tensor, left: int, held: int) -> bool:
+    """Returns whether images that are done leave a batch; on a card half must be done, as a graph is of one shape."""
+    return left < held and (not x.is_cuda or left <= held / 2)
 
 
 def rough(model: Model, x: Tensor) -> Model | None:
@@ -122,8 +122,11 @@ def at_a_time(x: Tensor) -> int:
 def _watched(model: nn.Module) -> bool:
     """Whether somebody's code is to run in each pass, or other code than the layers' own, which may do anything."""
     layers = list(model.modules())
-    hooks = any(found for one in layers for name, found in vars(one).items() if name.endswith("_hooks"))
-    return hooks or _runs_otherwise(layers)
+    return any(map(_has_hooks, layers)) or _runs_otherwise(layers)
+
+
+def _has_hooks(layer: nn.Module) -> bool:
+    return any(found for name, found in vars(layer).items() if name.endswith("_hooks"))
 
 
 def _runs_otherwise(layers: list[nn.Module]) -> bool:
@@ -183,7 +186,7 @@ def _pairs(model: nn.Module, x: Tensor) -> tuple[list[tuple[nn.Conv2d, nn.BatchN
 
     with ExitStack() as hooks:
         for layer in model.modules():
-            theirs = "forward" in vars(layer) or any(v for name, v in vars(layer).items() if name.endswith("_hooks"))
+            theirs = "forward" in vars(layer) or _has_hooks(layer)
             if type(layer) is nn.Conv2d and not theirs:
                 hooks.callback(layer.register_forward_hook(after).remove)
             if type(layer) is nn.BatchNorm2d and layer.running_mean is not None and not theirs:

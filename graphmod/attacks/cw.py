@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from ._inputs import Compat, Model, by_batch
-from ._prepared import enough_left, replayed
+from ._prepared import is_to_shrink, replayed
 
 ENOUGH = 1e9  # a factor c as large as that was never enough: there is no upper end yet
 PATIENCE = 3  # tenths of the steps without a fall of the loss
@@ -132,7 +132,7 @@ def _nearest(
             left = int(goes_on.sum())
             if not left:
                 break
-            if left < len(x) and left <= enough_left(x) * len(x):
+            if is_to_shrink(x, left, len(x)):
                 x, c, true, w, mean, square, last, idle, rows, goes_on = (
                     one[goes_on] for one in (x, c, true, w, mean, square, last, idle, rows, goes_on)
                 )

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from ._inputs import Compat, Model, by_batch, check_images, check_targets
-from ._prepared import enough_left, replayed
+from ._prepared import is_to_shrink, replayed
 
 
 def jsma(
@@ -145,6 +145,6 @@ def _towards(model: Model, x: Tensor, t: Tensor, theta: float, steps: int) -> Te
         flat.scatter_(1, pair, (flat.gather(1, pair) + theta).clamp(0, 1))
         found[rows] = flat.view(-1, *x.shape[1:])
         free[rows] = free[rows].scatter(1, pair, False)
-        if len(rows) < len(held) and len(rows) <= enough_left(x) * len(held):
+        if is_to_shrink(x, len(rows), len(held)):
             held, run = rows, replayed(model, found[rows], steps - step - 1)
     return found
