@@ -41,4 +41,4 @@ def in_chunks(number: int, width: int) -> tuple[Tensor, ...]:
         >>> [len(part) for part in in_chunks(5, CHUNK // 2)]
         [2, 2, 1]
     """
-    return torch.arange(number).split(max(1, CHUNK // width))
+    return torch.arange(number).split(max(1, CHUNK // max(1, width)))

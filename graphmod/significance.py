@@ -6,7 +6,7 @@ from torch_geometric.data import Data
 from torch_geometric.utils import scatter
 
 from ._tensors import in_chunks
-from .metrics._inputs import check_resolution, edge_shares, node_labels
+from .metrics._inputs import check_resolution, count_classes, edge_shares, node_labels
 from .metrics.modularity import modularity
 
 
@@ -93,7 +93,7 @@ def shuffled_modularity(
     check_resolution(resolution)
     labels = node_labels(graph, labels)
     first, second, strength, weight = edge_shares(graph)
-    num_nodes, num_classes = len(labels), int(labels.max()) + 1
+    num_nodes, num_classes = len(labels), count_classes(labels)
     generator, found = torch.Generator().manual_seed(seed), []
     for part in in_chunks(num_shuffles, max(len(first), num_nodes)):
         order = torch.rand(len(part), num_nodes, generator=generator, dtype=torch.float64).argsort(dim=1)
@@ -103,7 +103,7 @@ def shuffled_modularity(
         classes = torch.zeros(len(part), num_classes, dtype=torch.float64, device=labels.device)
         classes.scatter_add_(1, shuffled, strength.expand(len(part), -1))
         found.append(overlap - resolution * classes.square().sum(dim=1))
-    return torch.cat(found)
+    return torch.cat(found) + 0 / strength.sum()  # NaN without edge weight, without nodes too
 
 
 def null_moments(graph: Data, labels: Tensor | None = None, *, resolution: float = 1.0) -> tuple[Tensor, Tensor]:

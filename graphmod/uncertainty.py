@@ -8,7 +8,7 @@ from torch_geometric.data import Data
 from torch_geometric.utils import scatter
 
 from ._tensors import in_chunks
-from .metrics._inputs import check_resolution, edge_shares, node_labels
+from .metrics._inputs import check_resolution, count_classes, edge_shares, node_labels
 from .metrics.modularity import modularity
 
 
@@ -60,7 +60,7 @@ def standard_error(graph: Data, labels: Tensor | None = None, *, resolution: flo
     node = scatter(torch.cat([influence, both]), torch.cat([first, second]), dim_size=len(labels))
     alone = influence.square().sum()
     together = node.square().sum() - alone - both.square().sum()
-    return (alone + together.clamp(min=0)).sqrt() + 0 * strength.sum()  # NaN without edge weight
+    return (alone + together.clamp(min=0)).sqrt() + 0 / strength.sum()  # NaN without edge weight, without nodes too
 
 
 def confidence_interval(
@@ -134,11 +134,11 @@ def bootstrap(
     check_resolution(resolution)
     labels = node_labels(graph, labels)
     first, second, _, weight = edge_shares(graph)
-    num_nodes, num_classes = len(labels), int(labels.max()) + 1
+    num_nodes, num_classes = len(labels), count_classes(labels)
     generator, found = torch.Generator().manual_seed(seed), []
     same = (labels[first] == labels[second]).double()
     for part in in_chunks(num_resamples, max(len(first), num_nodes)):
-        drawn = torch.randint(num_nodes, (len(part), num_nodes), generator=generator).to(labels.device)
+        drawn = torch.randint(max(1, num_nodes), (len(part), num_nodes), generator=generator).to(labels.device)
         times = torch.zeros(len(part), num_nodes, dtype=torch.float64, device=labels.device)
         times.scatter_add_(1, drawn, torch.ones_like(times))
         kept = weight * times[:, first] * times[:, second].where(first != second, 1)  # each copy has its own loop

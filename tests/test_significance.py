@@ -113,8 +113,10 @@ def test_seed() -> None:
 # --- bad input ---
 
 
-def test_without_edges_all_is_nan() -> None:
-    empty = Data(edge_index=torch.empty(2, 0, dtype=torch.int64), num_nodes=4, y=torch.tensor([0, 0, 1, 1]))
+@pytest.mark.parametrize("labels", [[0, 0, 1, 1], []])
+def test_without_edges_all_is_nan(labels: list[int]) -> None:
+    y = torch.tensor(labels, dtype=torch.int64)
+    empty = Data(edge_index=torch.empty(2, 0, dtype=torch.int64), num_nodes=len(y), y=y)
     assert all(value.isnan() for value in permutation_test(empty).values())
 
 

@@ -139,8 +139,10 @@ def test_a_seed_gives_the_same_resamples() -> None:
     assert not torch.equal(bootstrap(graph, labels, seed=3), bootstrap(graph, labels, seed=4))
 
 
-def test_without_edges_the_error_is_nan() -> None:
-    empty = Data(edge_index=torch.empty(2, 0, dtype=torch.int64), num_nodes=4, y=torch.tensor([0, 0, 1, 1]))
+@pytest.mark.parametrize("labels", [[0, 0, 1, 1], []])
+def test_without_edges_the_error_is_nan(labels: list[int]) -> None:
+    y = torch.tensor(labels, dtype=torch.int64)
+    empty = Data(edge_index=torch.empty(2, 0, dtype=torch.int64), num_nodes=len(y), y=y)
     assert standard_error(empty).isnan()
     assert bootstrap(empty).isnan().all()
 

@@ -42,6 +42,11 @@ def node_labels(graph: Data, labels: Tensor | None, *, compact: bool = True) -> 
     return labels
 
 
+def count_classes(labels: Tensor) -> int:
+    """Returns how many classes labels from 0 on tell apart, some of which may be empty; of no labels it is 1."""
+    return int(labels.max()) + 1 if len(labels) else 1
+
+
 def check_nodes(graph: Data) -> int:
     """Returns the number of nodes of a graph.
 

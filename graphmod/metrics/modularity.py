@@ -6,7 +6,7 @@ from torch_geometric.data import Batch, Data
 from torch_geometric.index import index2ptr
 from torch_geometric.utils import scatter, segment
 
-from ._inputs import check_resolution, edge_weights, graph_of_node, node_labels
+from ._inputs import check_resolution, count_classes, edge_weights, graph_of_node, node_labels
 
 MAX_PAIRS = 2**20
 """Up to so many pairs of classes the edges of each are summed on a CPU, in one pass over the edges; 5 times as fast."""
@@ -90,7 +90,7 @@ def modularity_terms(graph: Data, labels: Tensor | None = None, *, resolution: f
     labels = node_labels(graph, labels)
     check_resolution(resolution)
     node_graph, num_graphs = graph_of_node(graph)
-    num_classes = int(labels.max()) + 1 if len(labels) else 1
+    num_classes = count_classes(labels)
     sums = _class_sums(graph, labels + num_classes * node_graph, num_classes * num_graphs)
     inside, strength = (values.view(num_graphs, num_classes) for values in sums)
     total = strength.sum(dim=1)  # 2W
