@@ -18,6 +18,7 @@ from graphmod.attacks.jsma import jsma
 from graphmod.attacks.local_search import local_search
 from graphmod.attacks.pgd import pgd
 from graphmod.datasets import load
+from graphmod.inputs import output_tensor
 from graphmod.models import build
 
 of_cw, of_jsma, of_local_search = (sys.modules[f"graphmod.attacks.{name}"] for name in ("cw", "jsma", "local_search"))
@@ -63,6 +64,13 @@ class Mixing(Small):
         return torch.zeros(len(x), 4).index_put((rows,), super().forward(x))
 
 
+class Naming(Small):
+    """Gives its logits by name, as networks of Hugging Face do."""
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        return {"logits": super().forward(x)}
+
+
 class Batchwise(Small):
     def __init__(self) -> None:
         super().__init__()
@@ -82,21 +90,24 @@ def images(n: int = 5) -> Tensor:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize(
     ("kind", "folds"),
-    [(Small, True), (Viewing, True), (Sharing, False), (Twice, False), (InPlace, False), (Batchwise, False), (hooked, False)],
+    [
+        (Small, True), (Viewing, True), (Naming, True), (Sharing, False), (Twice, False), (InPlace, False),
+        (Batchwise, False), (hooked, False),
+    ],
 )  # fmt: skip
 def test_a_prepared_model_is_the_same(kind: Callable[[], nn.Module], folds: bool, dtype: torch.dtype) -> None:
     model, x = kind().eval().to(dtype), images().to(dtype)
-    before = model(x)
+    before = output_tensor(model(x))
     with prepared(model) as run:
         for call in range(3):
             torch.testing.assert_close(run(x), before)
             assert ("forward" in vars(model.norm)) == ("forward" in vars(model.conv)) == (folds and call > 0)
         x.requires_grad_()
         (slope,) = torch.autograd.grad(run(x).square().sum(), x)
-    torch.testing.assert_close(slope, torch.autograd.grad(model(x).square().sum(), x)[0])
+    torch.testing.assert_close(slope, torch.autograd.grad(output_tensor(model(x)).square().sum(), x)[0])
     assert not any("forward" in vars(one) or one._forward_pre_hooks for one in model.modules())
     assert len(model.conv._forward_hooks) == (kind is hooked)
-    assert torch.equal(model(x), before)
+    assert torch.equal(output_tensor(model(x)), before)
 
 
 def test_many_images_are_worth_it_in_one_pass() -> None:
