@@ -65,7 +65,7 @@ def main(
     """
     settings = dict(locals())
     with result_folder(out) as folder:
-        samples = load(dataset, split=split, seed=seed, image_size=image_size)
+        samples = load(dataset, split=split, image_size=image_size)
         network = build(
             model, num_classes=outputs_for(samples.classes, weights), weights=weights, device=device, seed=seed
         )

@@ -94,7 +94,7 @@ def main(
             other = load(name, split=split, num_samples=len(y), order="stratified", seed=seed, image_size=image_size)
             graphs[name] = dynamic_graph(network, other.images, other.labels, layers, k=k, title=name)
             curves = pd.concat([curves, attacked_curve(name, graphs[name], graphs["clean"], seed=seed)])
-        caught = detection(network, (data.images[rest], data.labels[rest]), x, conditions, layers=layers)
+        caught = detection(network, (data.images[rest], data.labels[rest]), x, conditions, layers=layers, seed=seed)
         table = pd.DataFrame({"condition": curves.condition.unique()})
         for part in (attack_strength(network, x, y, {"clean": x, **conditions}), first_departure(curves), caught):
             table = table.merge(part, how="left")

@@ -62,7 +62,7 @@ def main(
         k: Neighbours of each sample.
         num_samples: Samples of one graph.
         repeats: Disjoint stratified draws of so many samples, at least 2.
-        confidence: How often the interval of a layer's gain is to hold.
+        confidence: Confidence level of the interval of a layer's gain.
         published: Also reads the published curves of nine networks on three data sets.
         tolerance: What a gain of theirs must exceed to be separation or, below zero, degradation.
         seed: Seed of the draws and of random weights.

@@ -63,7 +63,7 @@ def main(
     """
     settings = dict(locals())
     with result_folder(out) as folder:
-        samples = load(dataset, split=split, seed=seed, image_size=image_size)
+        samples = load(dataset, split=split, image_size=image_size)
         network = build(model, num_classes=len(samples.classes), weights=weights, device=device, seed=seed)
         table = removal_curves(
             network, samples.images, samples.labels, criteria=criteria, removed=removed, num_samples=num_samples,

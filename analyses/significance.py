@@ -63,7 +63,7 @@ def main(
         order: How they are drawn; the published protocol is file.
         seed: Seed of the draws, of the shuffles and of random weights.
         num_permutations: Shuffles of the labels.
-        confidence: How often the interval is to hold the mean Q of draws.
+        confidence: Confidence level of the interval of the mean Q of draws.
         device: Where the network runs and the graphs are built.
         out: Folder of the result.
     """

@@ -5,10 +5,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-def scaled(images: Tensor) -> Tensor:
-    return images / 255 if images.dtype == torch.uint8 else images
-
-
 def augmented(images: Tensor, shift: int, flip: bool, generator: torch.Generator) -> Tensor:
     """Random crops of images padded by `shift` zeros, and mirror images of half of them, on the images' device.
 

@@ -185,11 +185,5 @@ def run_once(
     return seen
 
 
-def of_type(model: nn.Module, samples: Tensor) -> Tensor:
-    """Samples with the floating type of the network's parameters, if they are floating."""
-    like = next((one for one in model.parameters() if one.is_floating_point()), samples)
-    return samples.to(like.dtype) if samples.is_floating_point() else samples
-
-
 def rows_of(output: Any) -> Tensor:
     return output_tensor(output).flatten(1).clone()

@@ -34,9 +34,9 @@ def skip(model: nn.Module, names: Iterable[str], output: Any) -> None:
 
 
 def hidden_uses(model: nn.Module, samples: Tensor, parts: Mapping[str, list[str]]) -> dict[str, str]:
-    """Says of layers why a network without them is not the one in which they hand on their input; empty if it is.
+    """Says of each layer why deleting it differs from letting it hand on its input; empty if it does not.
 
-    So it is where the network adds what a layer gives to its input, addresses its layers by number, unpacks them, or
+    They differ where the network adds what a layer gives to its input, addresses its layers by number, unpacks them, or
     needs all that they give.
 
     Args:

@@ -73,7 +73,7 @@ def _umask() -> int:
 
 @contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
-    """Does the same for a folder, which a folder of that name gives way to; never are both of them gone.
+    """As `atomic_file`, for a folder; it replaces a folder of that name, and one of the two is there at every moment.
 
     Raises:
         OSError: If the folder above cannot be written.

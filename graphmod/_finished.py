@@ -6,6 +6,7 @@ whose file exists is read; a changed setting, weight or sample gives another nam
 
 import hashlib
 import inspect
+import json
 import os
 import shutil
 import sys
@@ -103,8 +104,16 @@ class Finished:
         for file in self._folder.glob(f"{self._key(name)}-*") if self._folder else ():
             if sha256(file) == file.name.rpartition("-")[2]:
                 return file
-            file.unlink()
+            file.unlink(missing_ok=True)  # another process may have seen it, too
         return None
+
+    def remembered(self, name: str, make: Callable[[], Any]) -> Any:
+        """Returns what `make` gives, plain values as JSON has them; a finished piece is read instead."""
+        if file := self.done(name):
+            return json.loads(file.read_bytes())
+        value = make()
+        self.keep(name, partial(Path.write_text, data=json.dumps(value)))
+        return value
 
     def _key(self, name: str) -> str:
         piece = self._digest.copy()

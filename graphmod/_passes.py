@@ -92,7 +92,10 @@ class EnoughError(BaseException):
 
 
 class Passes:
-    """Ends forward passes but the first at the module that came next there, once all is there that was wanted."""
+    """Stops every forward pass after the first as soon as all wanted layers have run.
+
+    It stops at the module that came next in the first pass.
+    """
 
     def __init__(self) -> None:
         self._short = False

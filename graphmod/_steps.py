@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ._tensors import check_classes
 from .inputs import output_tensor
 
 Precision = Literal["float32", "bfloat16"]
@@ -16,12 +17,28 @@ Step = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
 
 def step_of(
-    model: nn.Module, teacher: nn.Module | None, *, teacher_weight: float, temperature: float, precision: Precision
+    model: nn.Module,
+    teacher: nn.Module | None,
+    classes: tuple[int, int],
+    *,
+    teacher_weight: float,
+    temperature: float,
+    precision: Precision,
 ) -> Step:
-    """Returns the step of a model that learns labels and, if there is one, the outputs of a teacher."""
+    """Returns the step of a model that learns labels, and the outputs of a teacher if there is one.
+
+    Args:
+        model: Is left with gradients.
+        teacher: Another model, or None.
+        classes: The smallest and the largest label that may come.
+        teacher_weight: As in `graphmod.training.train`.
+        temperature: As there.
+        precision: As there.
+    """
 
     def step(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         logits = _logits(model, x, precision)
+        check_classes(*classes, logits.shape[1])
         loss = F.cross_entropy(logits, y)
         if teacher is not None:
             with torch.no_grad():
@@ -71,8 +88,8 @@ def recorded(step: Step, model: nn.Module, x: Tensor, y: Tensor) -> Step:
                 found = step(*given)
     finally:
         torch.backends.cudnn.benchmark = search
-    for buffer, before in statistics:
-        buffer.copy_(before)
+        for buffer, before in statistics:
+            buffer.copy_(before)
 
     def replay(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         for place, value in zip(given, (x, y), strict=True):

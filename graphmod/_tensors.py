@@ -34,6 +34,32 @@ def kind(x: object) -> str:
     return str(x.dtype) if is_dense(x) else f"{x.dtype}, not dense"
 
 
+def class_numbers(labels: object, number: int, each: str = "image") -> Tensor:
+    """Returns labels as a tensor, int64 `[N]`.
+
+    Args:
+        labels: Integers, one for each of the samples.
+        number: N.
+        each: What a sample is called.
+
+    Raises:
+        TypeError: If they are not integers.
+        ValueError: If there is not one for each sample.
+    """
+    labels = torch.as_tensor(labels)
+    if not is_dense(labels) or labels.dtype not in INTEGERS:
+        raise TypeError(f"labels must be integers, the numbers of the classes; got {kind(labels)}")
+    if labels.shape != (number,):
+        raise ValueError(f"labels must have shape [{number}], one for each {each}; got {list(labels.shape)}")
+    return labels.long()
+
+
+def check_classes(low: int, high: int, number: int) -> None:
+    """Refuses labels from `low` to `high` that are no numbers of so many classes; a card would stop for good."""
+    if low < 0 or high >= number:
+        raise ValueError(f"labels must be numbers of {number} classes; got {low} to {high}")
+
+
 def in_chunks(number: int, width: int) -> tuple[Tensor, ...]:
     """Returns the numbers 0 … `number` − 1, int64, in parts for which rows of `width` numbers take `CHUNK` in all.
 

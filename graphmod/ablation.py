@@ -1,11 +1,9 @@
 """Ablation: what of a modularity curve is the network's, and what is the graph's."""
 
-import json
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from itertools import product
-from pathlib import Path
 from typing import Any, get_args
 
 import pandas as pd
@@ -13,7 +11,6 @@ import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from ._files import read_json
 from ._finished import Finished
 from ._names import unknown
 from .activations import each_layer, layer_sizes
@@ -94,15 +91,11 @@ def ablation(
     rows: list[Sequence[Any]] = []
     order = list(layer_sizes(model, x, layers))
     work = Finished("ablation", model, x, y, k, num_samples, metrics, symmetrize, weights, draws, seed)
-    there = {layer: file for layer in order if (file := work.done(layer))}
-    missing = [layer for layer in order if layer not in there]
+    missing = [layer for layer in order if not work.done(layer)]
     activations = each_layer(model, x, missing, max_memory=max_memory, batch_size=batch_size, progress=progress)
     for depth, layer in enumerate(tqdm(order, unit="layer", leave=False, disable=not progress or None), start=1):
-        if layer in there:
-            measured = read_json(there[layer])
-        else:
-            measured = _measured(next(activations)[1], y, subsets, k, metrics, symmetrize, weights, layer)
-            work.keep(layer, partial(Path.write_text, data=json.dumps(measured)))
+        measure = partial(_measured, activations, y, subsets, k, metrics, symmetrize, weights, layer)
+        measured = work.remembered(layer, measure)
         rows += [(str(layer), depth, *row) for row in measured]
     names = ["layer", "depth", "num_samples", "draw", *SETTINGS[1:], "modularity", "k_reaches_class"]
     return pd.DataFrame(rows, columns=names)
@@ -147,7 +140,7 @@ def rank_stability(table: pd.DataFrame, **default: Any) -> pd.DataFrame:
 
 
 def _measured(
-    features: Tensor,
+    activations: Iterator[tuple[str, Tensor]],
     y: Tensor,
     subsets: Sequence[tuple[int, int, Tensor]],
     k: Sequence[int],
@@ -156,7 +149,8 @@ def _measured(
     weights: Sequence[str],
     layer: str,
 ) -> list[Sequence[Any]]:
-    """The rows of one layer."""
+    """The rows of one layer, whose activations come next."""
+    features = next(activations)[1]
     rows: list[Sequence[Any]] = []
     for (n, i, chosen), metric in product(subsets, metrics):
         part, classes = features[chosen.to(features.device)], y[chosen].to(features.device)

@@ -39,8 +39,8 @@ def layer_activations(
     """Runs samples through a model and records what the layers give, one row a sample.
 
     The model runs in evaluation mode, without gradients, uncompiled, on the device and with the floating type of its
-    parameters; of a tensor's batches each but the first runs no further than the last layer that is wanted. Its mode is
-    put back and every hook removed, also when an error ends the run. Each output is copied at the moment it is made, so
+    parameters; if `samples` is a tensor, every batch but the first stops after the last wanted layer. Its mode is put
+    back and every hook removed, also when an error ends the run. Each output is copied at the moment it is made, so
     that a later in-place operation does not change it. Of a tuple the first tensor is taken, of a dict or a Hugging
     Face output `last_hidden_state`, or else its first tensor.
 

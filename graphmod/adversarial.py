@@ -85,6 +85,8 @@ def attacked(
     Raises:
         ValueError: As the attack.
     """
+    if batch_size < 1:
+        raise ValueError(f"batch_size must be at least 1; got {batch_size}")
     attack, done = find_attack(name), []
     parts = list(torch.arange(len(images)).split(batch_size))
     for rows in tqdm(parts, name, leave=False, unit="batch", disable=not progress or None):

@@ -139,7 +139,7 @@ def first_departure(curves: pd.DataFrame, *, confidence: float = 0.95) -> pd.Dat
 
     Args:
         curves: A table of `attacked_curves`.
-        confidence: How often the band is to hold the Q of a layer, in (0, 1).
+        confidence: Confidence level of the band, in (0, 1).
 
     Returns:
         One row a condition other than clean, of all samples: `condition`, `departs_at` and `departs_at_depth`, the

@@ -6,7 +6,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from ._augmentation import scaled
 from ._passes import copied
 from .inputs import forward
 
@@ -58,7 +57,7 @@ def reestimate_batch_norm(
     parts = min(math.ceil(len(images) / batch_size), len(images) // 2)
     with torch.no_grad():
         for x in images.tensor_split(parts):
-            forward(copy, scaled(x))
+            forward(copy, x)
     for module, momentum in momenta.items():
         module.momentum = momentum
         if module.num_batches_tracked == 0:  # no image has reached it

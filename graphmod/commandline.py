@@ -8,7 +8,8 @@ import signal
 import sys
 import types
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, NoReturn, Union, get_args, get_origin, get_type_hints
 
@@ -35,10 +36,8 @@ def run(main: Callable[..., Any], arguments: Sequence[str] | None = None, *, dis
     values = vars(parser(main).parse_args(arguments))
     if under_torchrun() and not distributed:
         sys.exit(_say("error: this study runs in one process; start it by python instead of torchrun", 2))
-    warnings.formatwarning = lambda message, *_, **__: f"warning: {message}\n"
-    signal.signal(signal.SIGTERM, _terminate)
     try:
-        with processes_of_torchrun():
+        with _plain_warnings(), _terminated_as_interrupted(), processes_of_torchrun():
             main(**values)
     except KeyboardInterrupt as error:
         sys.exit(_say("; ".join(["stopped", *getattr(error, "__notes__", ["nothing was written"])]), 130))
@@ -114,8 +113,28 @@ def _help(docstring: str) -> dict[str, str]:
     return {name: " ".join(text.split()) for name, text in entries}
 
 
-def _terminate(*_: Any) -> NoReturn:
-    raise KeyboardInterrupt
+@contextmanager
+def _plain_warnings() -> Iterator[None]:
+    """Shows warnings as one sentence for a while, without the place in the code."""
+    before, warnings.formatwarning = warnings.formatwarning, lambda message, *_, **__: f"warning: {message}\n"
+    try:
+        yield
+    finally:
+        warnings.formatwarning = before
+
+
+@contextmanager
+def _terminated_as_interrupted() -> Iterator[None]:
+    """Lets SIGTERM end what runs as Ctrl-C does, for a while."""
+
+    def interrupt(*_: Any) -> NoReturn:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _say(sentence: str, status: int) -> int:

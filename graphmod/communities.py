@@ -15,7 +15,7 @@ from torch import Tensor
 from torch_geometric.data import Data
 from torch_geometric.utils import scatter
 
-from .metrics._inputs import check_resolution, node_labels, undirected_edges
+from .metrics._inputs import check_resolution, layer_graphs, node_labels, undirected_edges
 from .metrics.modularity import modularity
 
 if TYPE_CHECKING:
@@ -121,11 +121,7 @@ def temporal_leiden(
         Mucha et al., "Community structure in time-dependent, multiscale, and multiplex networks", Science 328, 2010.
     """
     _check(resolution, seed, num_iterations)
-    if isinstance(graphs, Data):
-        raise TypeError("expected the graphs of several layers; got one graph: for one there is leiden")
-    graphs = list(graphs.values() if isinstance(graphs, Mapping) else graphs)
-    if not graphs or len({graph.num_nodes for graph in graphs}) > 1:
-        raise ValueError(f"the graphs must have the same nodes; got {[graph.num_nodes for graph in graphs]} nodes")
+    graphs = layer_graphs(graphs, "for one there is leiden")
     if not 0 <= coupling < float("inf"):
         raise ValueError(f"coupling must be at least 0; got {coupling}")
     import leidenalg

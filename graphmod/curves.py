@@ -155,6 +155,7 @@ def from_activations(
     layers = StoredActivations(activations) if isinstance(activations, str | Path) else activations
     if not isinstance(layers, Mapping):
         raise TypeError(f"activations must be a mapping from layers to arrays, or a path; got {type(layers).__name__}")
+    _check_options(from_activations, graph, graph_options)
     graphs: dict[str, Data] = {}
     for name in tqdm(layers, "graphs", leave=False, unit="layer", disable=not progress or None):
         x, y = collect(as_rows(layers[name], name), labels)

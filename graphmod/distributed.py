@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from pathlib import Path
 from typing import Any, TextIO
 
 import torch
@@ -48,9 +49,9 @@ def processes_of_torchrun() -> Iterator[None]:
     dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
     before = sys.stdout, sys.stderr
     try:
-        if dist.get_rank():
-            sys.stdout, sys.stderr = open(os.devnull, "w"), _NoTerminal(sys.stderr)  # noqa: PTH123, SIM115
-        with shared_work():
+        with Path(os.devnull).open("w") as nowhere, shared_work():
+            if dist.get_rank():
+                sys.stdout, sys.stderr = nowhere, _NoTerminal(sys.stderr)
             yield
         dist.destroy_process_group()  # not after an error: the others are waiting, and end when this process does
     except RuntimeError as error:

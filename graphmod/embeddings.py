@@ -7,6 +7,8 @@ import torch
 from torch import Tensor
 from torch_geometric.data import Data
 
+from ._tensors import is_plain, kind
+
 Method = Literal["tsne", "pca"]
 WIDTH = 50
 """Features that t-SNE is given: the first principal components."""
@@ -129,8 +131,8 @@ def layer_positions(
 
 
 def _check(x: Tensor, method: str, perplexity: float, like: Tensor | None) -> None:
-    if not isinstance(x, Tensor) or not x.is_floating_point():
-        raise TypeError(f"x must be a tensor of floating type; got {getattr(x, 'dtype', type(x).__name__)}")
+    if not is_plain(x):
+        raise TypeError(f"x must be a tensor of floating type; got {kind(x)}")
     if x.dim() != 2 or not x.shape[1]:
         raise ValueError(f"x must have shape [N, D]; got {list(x.shape)}: flatten it first")
     if len(x) < 4:

@@ -1,9 +1,7 @@
 """Which samples a network gets wrong, learned from the graphs of its layers."""
 
-import json
 from collections.abc import Iterable, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +13,6 @@ from torch_geometric.data import Data
 from torch_geometric.nn import GCNConv
 from tqdm.auto import tqdm
 
-from ._files import read_json
 from ._finished import Finished
 from ._steps import seeded
 from .curve_tables import summarize
@@ -115,14 +112,8 @@ def failure_prediction(
                 f"at least ten samples must be wrong and ten right; {int(wrong.sum())} of {len(wrong)} are wrong: take "
                 "more samples, or some that the network was not trained on"
             )
-        given = (data, probabilities, wrong, splits, width, hidden, epochs, k, seed)
-        work = Finished(_scores, *given)
-        if file := work.done("scores"):
-            rows += read_json(file)
-        else:
-            found = _scores(*given)
-            work.keep("scores", partial(Path.write_text, data=json.dumps(found)))
-            rows += found
+        scores = partial(_scores, data, probabilities, wrong, splits, width, hidden, epochs, k, seed)
+        rows += Finished(scores).remembered("scores", scores)
     return pd.DataFrame(rows, columns=["layer", "depth", "split", "method", "auroc", "average_precision", "wrong"])
 
 

@@ -110,8 +110,7 @@ class Graphs:
         return len(self.graphs)
 
     def __getitem__(self, rows: Any) -> "Graphs":
-        chosen = range(len(self))[rows] if isinstance(rows, slice) else torch.as_tensor(rows).tolist()
-        return Graphs([self.graphs[row] for row in chosen])
+        return Graphs([self.graphs[row] for row in torch.arange(len(self))[rows].reshape(-1).tolist()])
 
     @property
     def device(self) -> torch.device:
@@ -207,10 +206,24 @@ def output_tensor(output: Any) -> Tensor:
     return x
 
 
+def pixels(x: Tensor) -> Tensor:
+    """Returns images of bytes, `[N, H, W]` or of more dimensions, as numbers in [0, 1]; any other tensor as it is.
+
+    Example:
+        >>> pixels(torch.tensor([[[255]]], dtype=torch.uint8)).item(), pixels(torch.tensor([[255]])).item()
+        (1.0, 255)
+    """
+    return x / 255 if x.dtype == torch.uint8 and x.dim() > 2 else x
+
+
 def moved(x: Tensor, model: nn.Module) -> Tensor:
-    """Returns a tensor on the device and, if it is floating, with the type of a network's first floating parameter."""
+    """Returns a tensor on the device and, if it is floating, with the type of a network's first floating parameter.
+
+    Images of bytes become floating on the way, see `pixels`.
+    """
     like = next((one for one in model.parameters() if one.is_floating_point()), None)
-    return x if like is None else x.to(like.device, like.dtype if x.is_floating_point() else None)
+    x = pixels(x if like is None else x.to(like.device))
+    return x.to(like.dtype) if like is not None and x.is_floating_point() else x
 
 
 def one_row_each(x: Any, output: Tensor) -> Tensor:

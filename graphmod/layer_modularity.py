@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch_geometric.data import Data
 
+from ._layers import patterns
 from .graphs.knn import knn_graph
 from .metrics.modularity import modularity
 
@@ -25,7 +26,7 @@ class LayerModularity(Metric):
     by default, adds copies, which raise Q.
 
     Args:
-        layers: Names of the layers whose rows `update` is given by name; None if it is given the rows of one layer.
+        layers: Name or names of the layers whose rows `update` is given by name; None if it is given the rows of one.
         k: Neighbours of each sample.
         graph: A function `(x, k, ...) -> Data`, such as those in `graphmod.graphs`.
         max_samples: Keeps so many of the first samples in each process; all if None.
@@ -50,7 +51,7 @@ class LayerModularity(Metric):
 
     def __init__(
         self,
-        layers: Sequence[str] | None = None,
+        layers: str | Sequence[str] | None = None,
         *,
         k: int = 3,
         graph: Callable[..., Data] = knn_graph,
@@ -62,8 +63,9 @@ class LayerModularity(Metric):
             raise ValueError(
                 f"k and max_samples must be at least 1, layers one or more; got {k}, {max_samples} and {layers}"
             )
-        self.layers, self.k, self.graph, self.max_samples = layers, k, graph, max_samples
-        for i in range(len(layers or [""])):
+        self.layers = None if layers is None else patterns(layers)
+        self.k, self.graph, self.max_samples = k, graph, max_samples
+        for i in range(len(self.layers or [""])):
             self.add_state(f"rows{i}", default=[], dist_reduce_fx="cat")
         self.add_state("target", default=[], dist_reduce_fx="cat")
 

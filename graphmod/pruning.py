@@ -9,7 +9,6 @@ import pandas as pd
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from ._chains import of_type
 from ._layers import stages, unwrapped
 from .activations import layer_sizes
 from .costs import cost
@@ -39,7 +38,7 @@ def redundant_layers(values: pd.DataFrame, *, confidence: float = 0.95, toleranc
 
     Args:
         values: A table of `graphmod.measure` over at least two repeats, with the metric `modularity`.
-        confidence: How often the interval of a gain is to hold, in (0, 1).
+        confidence: Confidence level of the interval of a gain, in (0, 1).
         tolerance: Half the width of the interval, at least 0, instead of the one that the repeats give; then a single
             repeat is enough.
 
@@ -165,7 +164,6 @@ def plan_removal(
         raise ValueError(f"give either num_layers or max_macs; got {num_layers} and {max_macs}")
     x, y = collect(samples, labels)
     model = unwrapped(model)
-    x = of_type(model, x)
     layers = [layers] if isinstance(layers, str) else layers
     table, names = (layers, None) if isinstance(layers, pd.DataFrame) else (judged(model, x[:2], layers), layers)
     if names is not None:
@@ -192,6 +190,10 @@ def plan_removal(
         while len(removed) != num_layers and (limit is None or not rows or rows[-1]["macs"] > limit):
             current = skip_layers(model, removed, x)
             damage = judge(State(current, model, x, y, left, at, k, seed + len(removed), known))
+            if missing := [layer for layer in left if layer not in damage]:
+                raise ValueError(
+                    f"criterion {name!r} must give a damage for each layer; there is none for {missing[0]!r}"
+                )
             damage = {layer: math.inf if math.isnan(worth) else worth for layer, worth in damage.items()}
             layer = min(left, key=damage.__getitem__)
             reason = f"{name}: {damage[layer]:.4g}, the least of {len(left)}"

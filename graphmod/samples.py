@@ -16,8 +16,8 @@ from ._draws import Order as Order
 from ._draws import draw as draw
 from ._draws import interleaved as interleaved
 from ._draws import others as others
-from ._tensors import INTEGERS, is_dense
-from .inputs import Graphs, Named, Nodes, join
+from ._tensors import INTEGERS, class_numbers, is_dense
+from .inputs import Graphs, Named, Nodes, join, pixels
 
 LABELS = ("labels", "label", "y", "target", "targets")
 """The names that labels have in batches of named tensors."""
@@ -103,7 +103,7 @@ def _pair(batch: Any) -> tuple[Any, Any]:
         label = next((name for name in LABELS if name in x), None)
         y = x[label] if y is None and label is not None else y
         tensors = {name: torch.as_tensor(value) for name, value in x.items() if _is_array(value) and name != label}
-        return Named({name: _floating(tensor) for name, tensor in tensors.items()}), y
+        return Named({name: pixels(tensor) for name, tensor in tensors.items()}), y
     if isinstance(x, Named):
         return x, y
     if not isinstance(x, Tensor | np.ndarray):
@@ -114,7 +114,7 @@ def _pair(batch: Any) -> tuple[Any, Any]:
         raise TypeError(
             "samples must come in batches; wrap single ones (x, y) as in DataLoader(samples, batch_size=256)"
         )
-    return _floating(torch.as_tensor(x)), y
+    return pixels(torch.as_tensor(x)), y
 
 
 def _is_labelled(samples: Any) -> bool:
@@ -126,10 +126,6 @@ def _is_labelled(samples: Any) -> bool:
 
 def _is_array(value: Any) -> bool:
     return isinstance(value, Tensor | np.ndarray)
-
-
-def _floating(x: Tensor) -> Tensor:
-    return x / 255 if x.dtype == torch.uint8 and x.dim() > 2 else x
 
 
 def collect(samples: Any, labels: Any = None, *, num_samples: int | None = None) -> tuple[Tensor, Tensor]:
@@ -182,14 +178,7 @@ def collect_inputs(samples: Any, labels: Any = None, *, num_samples: int | None 
         y = torch.cat([torch.as_tensor(part) for part in ys]) if labels is None else torch.as_tensor(labels)
     except (TypeError, ValueError, RuntimeError, OverflowError) as error:
         raise TypeError(f"labels must be integers, the numbers of the classes: {error}") from error
-    if not is_dense(y):
-        raise TypeError("labels must be integers, the numbers of the classes; got a tensor that is not dense")
-    y = y[:num_samples] if y.dim() else y
-    if y.dtype not in INTEGERS:
-        raise TypeError(f"labels must be integers, the numbers of the classes; got {y.dtype}")
-    if y.shape != (len(x),):
-        raise ValueError(f"labels must have shape [{len(x)}], one for each sample; got {list(y.shape)}")
-    y = y.long()
+    y = class_numbers(y[:num_samples] if is_dense(y) and y.dim() else y, len(x), "sample")
     if len(y) and y.min() < 0:
         raise ValueError(f"labels must be at least 0; got {int(y.min())}: leave unlabelled samples out")
     if len(y.unique()) < 2:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch_geometric.data import Batch, Data
 
+from ._tensors import is_plain, kind
 from .metrics._inputs import chosen_edges, mean_over_nodes, undirected_edges
 
 Activations = Mapping[str, Tensor] | Iterable[tuple[str, Tensor]]
@@ -279,11 +280,10 @@ def _norms(grams: Tensor, own: Tensor) -> Tensor:
 
 
 def _check_features(x: Tensor, name: str) -> None:
-    if not isinstance(x, Tensor) or not x.is_floating_point():
-        raise TypeError(f"{name} must be a floating tensor; got {getattr(x, 'dtype', type(x).__name__)}")
+    if not is_plain(x):
+        raise TypeError(f"{name} must be a tensor of floating type; got {kind(x)}")
     if x.dim() != 2 or not x.shape[1]:
-        hint = "; flatten it first" if x.dim() > 2 else ""
-        raise ValueError(f"{name} must have shape [N, D]; got {list(x.shape)}{hint}")
+        raise ValueError(f"{name} must have shape [N, D]; got {list(x.shape)}: flatten it first")
     if len(x) < 4:
         raise ValueError(f"CKA is undefined for fewer than four samples; {name} has {len(x)}")
     if not x.isfinite().all():

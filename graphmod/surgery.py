@@ -45,7 +45,10 @@ def removable_layers(model: nn.Module, sample: Tensor | None = None) -> pd.DataF
 
 
 def judged(model: nn.Module, sample: Tensor | None, only: Iterable[str] | None = None) -> pd.DataFrame:
-    """The table of `removable_layers`; of the layers that fit by shape, those in `only` are left out once, or all."""
+    """The table of `removable_layers`.
+
+    Each layer that fits by shape, or each of those in `only`, is tried: the network runs without it.
+    """
     if not isinstance(model, nn.Module):
         raise TypeError(f"model must be a torch.nn.Module; got {type(model).__name__}")
     if sample is not None and not isinstance(sample, Tensor):
@@ -181,7 +184,7 @@ def check_together(model: nn.Module, sample: Tensor, layers: Iterable[str]) -> N
 
 
 def skip_layers(model: nn.Module, layers: Iterable[str], sample: Tensor) -> nn.Module:
-    """Returns a copy in which layers are handed over; unlike after `drop_layers` all names stay.
+    """Returns a copy in which some layers hand on their input; unlike after `drop_layers` all names stay.
 
     Args:
         model: The network; it stays as it is.

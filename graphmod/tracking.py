@@ -1,6 +1,5 @@
 """Modularity over a training: the curve of a network, epoch by epoch, while it learns or from what it left behind."""
 
-import copy
 import importlib
 import re
 import sys
@@ -16,6 +15,7 @@ from torch import nn
 
 from ._files import atomic_file
 from ._layers import layer_calls
+from ._passes import copied
 from .activations import layer_sizes
 from .curves import Metric, dynamic_graph, measure
 from .graphs._topk import check_k
@@ -214,7 +214,7 @@ def track_checkpoints(
     epochs = [number for number in numbers if number is not None]
     if len(set(epochs)) < len(files):
         epochs = list(range(1, len(files) + 1))
-    filled = copy.deepcopy(model)
+    filled = copied(model)
     tracker = ModularityTracker(filled, samples, labels, layers, **options)
     for epoch, path in zip(epochs, files, strict=True):
         load_weights(filled, path)

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from copy import deepcopy
 from itertools import pairwise
 from operator import mul
 from pathlib import Path
@@ -13,12 +12,13 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 from tqdm.auto import tqdm
 
-from ._augmentation import augmented, scaled
+from ._augmentation import augmented
 from ._checkpoints import fingerprint, resume
 from ._files import atomic_file
-from ._passes import evaluation
+from ._passes import copied, evaluation
 from ._steps import Precision, recorded, seeded, step_of
-from .inputs import forward, output_tensor
+from ._tensors import class_numbers
+from .inputs import forward, output_tensor, pixels
 
 
 def train(
@@ -69,7 +69,7 @@ def train(
         model: A classifier of `images`; it trains on the device where its parameters are.
         images: `[N, ...]`, in memory; uint8 in [0, 255], divided by 255 after the augmentation, or floating, given to
             the model as they are (in [0, 1] for those of graphmod). They are moved to the model's device once.
-        labels: Int64 `[N]`.
+        labels: Integers `[N]`.
         epochs: Number of passes over the images.
         batch_size: Images in a step.
         lr: Learning rate of the first epoch; it falls to 0 along a cosine.
@@ -102,10 +102,11 @@ def train(
 
     Raises:
         IsADirectoryError: If the checkpoint is a folder.
-        ValueError: If there are no images, labels are not one for each, test images come without labels or the reverse,
-            an option is out of its range, the teacher has other classes, a CUDA graph is asked for on a CPU, the
-            checkpoint is of a run with other settings, images, labels, first weights or another teacher, or the loss is
-            no longer finite.
+        TypeError: If labels are not integers.
+        ValueError: If there are no images, labels are not one for each or no classes of the model, test images come
+            without labels or the reverse, an option is out of its range, the teacher has other classes, a CUDA graph is
+            asked for on a CPU, the checkpoint is of a run with other settings, images, labels, first weights or another
+            teacher, or the loss is no longer finite.
 
     Example:
         >>> x = torch.rand(64, 2)
@@ -134,7 +135,7 @@ def train(
     sets = {name: _moved(x, y, home) for name, (x, y) in pairs.items() if x is not None and y is not None}
     share = teacher_weight if teacher is not None else 0.0
     layout = torch.channels_last if channels_last else torch.preserve_format
-    taught = deepcopy(teacher).to(home).to(memory_format=layout).eval() if teacher is not None and share else None
+    taught = copied(teacher).to(home).to(memory_format=layout).eval() if teacher is not None and share else None
     settings = {
         "epochs": epochs, "batch_size": batch_size, "lr": lr, "milestones": list(milestones), "warmup": warmup,
         "momentum": momentum, "weight_decay": weight_decay, "augment": augment, "flip": flip,
@@ -155,37 +156,43 @@ def train(
     yield from map(dict, history)  # copies: what is done to a row is not done to the checkpoint
 
     images, labels = sets.pop("train")
-    step = step_of(model, taught, teacher_weight=share, temperature=temperature, precision=precision)
+    low, high = torch.stack(labels.aminmax()).tolist()
+    step = step_of(model, taught, (low, high), teacher_weight=share, temperature=temperature, precision=precision)
     replay, at_once = None, 500 if home.type == "cpu" else 5000  # a GPU is not full with fewer images
+
+    def learn(rows: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        nonlocal replay
+        x, y = augmented(images[rows], augment, flip, generator), labels[rows]
+        x = pixels(x).to(memory_format=layout)
+        if cuda_graph and len(rows) == batch_size:
+            replay = replay or recorded(step, model, x, y)
+            found = replay(x, y)
+        else:
+            optimizer.zero_grad(set_to_none=not cuda_graph)
+            found = step(x, y)
+        optimizer.step()
+        return found
+
     for epoch in range(len(history) + 1, epochs + 1):
         generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
         steps = torch.randperm(len(images), generator=generator).to(home).split(batch_size)
         if len(steps) > 1 and len(steps[-1]) == 1:  # of which batch norm cannot take the deviation
             steps = (*steps[:-2], torch.cat(steps[-2:]))
-        losses, correct = [], []  # they stay on the device, so that nothing waits for it within the epoch
         rate = float(schedule.get_last_lr()[0])
+        shown = tqdm(steps, f"epoch {epoch}/{epochs}", leave=False, unit="step", disable=not progress or None)
         model.train()
-        with seeded(seed * 1_000_003 + epoch + 2**31, home):  # not the numbers of the augmentation
-            shown = tqdm(steps, f"epoch {epoch}/{epochs}", leave=False, unit="step", disable=not progress or None)
-            for rows in shown:
-                x, y = augmented(images[rows], augment, flip, generator), labels[rows]
-                x = scaled(x).to(memory_format=layout)
-                if cuda_graph and len(rows) == batch_size:
-                    replay = replay or recorded(step, model, x, y)
-                    loss, right = replay(x, y)
-                else:
-                    optimizer.zero_grad(set_to_none=not cuda_graph)
-                    loss, right = step(x, y)
-                optimizer.step()
-                losses.append(loss)
-                correct.append(right)
+        try:
+            with seeded(seed * 1_000_003 + epoch + 2**31, home):  # not the numbers of the augmentation
+                found = [learn(rows, generator) for rows in shown]  # on the device, so that nothing waits for it
+        finally:
+            model.eval()
+        losses, correct = map(torch.stack, zip(*found, strict=True))
         schedule.step()
-        model.eval()
         row: dict[str, float] = {
             "epoch": epoch,
             "lr": rate,
-            "loss": sum(map(mul, torch.stack(losses).tolist(), map(len, steps))) / len(images),
-            "train_accuracy": int(torch.stack(correct).sum()) / len(images),
+            "loss": sum(map(mul, losses.tolist(), map(len, steps))) / len(images),
+            "train_accuracy": int(correct.sum()) / len(images),
         }
         if not math.isfinite(row["loss"]):
             raise ValueError(f"the loss is {row['loss']} after epoch {epoch}; lower lr")
@@ -207,28 +214,21 @@ def accuracy(model: nn.Module, images: Tensor, labels: Tensor, *, batch_size: in
     Args:
         model: A classifier of `images`; it runs in evaluation mode and is left as it was.
         images: `[N, ...]`, uint8 in [0, 255], divided by 255, or floating.
-        labels: Int64 `[N]`.
+        labels: Integers `[N]`.
         batch_size: Images in one forward pass.
 
     Raises:
+        TypeError: If labels are not integers.
         ValueError: If labels are not one for each image.
 
     Example:
         >>> accuracy(nn.Identity(), torch.eye(2), torch.tensor([0, 0]))
         0.5
     """
-    _check_labels(images, labels)
-    home = next(model.parameters(), images).device
+    labels = class_numbers(labels, len(images))
     with torch.no_grad(), evaluation(model):
-        found = torch.cat(
-            [output_tensor(forward(model, scaled(x.to(home)))).argmax(1) for x in images.split(batch_size)]
-        )
+        found = torch.cat([output_tensor(forward(model, x)).argmax(1) for x in images.split(batch_size)])
     return float((found.cpu() == labels.cpu()).double().mean())
-
-
-def _check_labels(images: Tensor, labels: Tensor) -> None:
-    if labels.shape != (len(images),):
-        raise ValueError(f"labels must have shape [{len(images)}], one for each image; got {list(labels.shape)}")
 
 
 def _check_options(images: Tensor, planar: int, precision: str, teacher_weight: float, temperature: float) -> None:
@@ -261,5 +261,5 @@ def _schedule(optimizer: torch.optim.Optimizer, epochs: int, milestones: Sequenc
 
 
 def _moved(images: Tensor, labels: Tensor, device: torch.device) -> tuple[Tensor, Tensor]:
-    _check_labels(images, labels)
+    labels = class_numbers(labels, len(images))
     return images.to(device), labels.to(device)

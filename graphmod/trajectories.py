@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch_geometric.data import Data
 
-from .metrics._inputs import node_labels
+from .metrics._inputs import layer_graphs, node_labels
 from .metrics._neighbors import vote
 
 
@@ -41,13 +41,11 @@ def prediction_depth(graphs: Mapping[str, Data] | Iterable[Data], labels: Tensor
         compare neighbours among the training samples with the network's own prediction; here they are compared with the
         label, and neighbours are the other samples of the graph.
     """
-    if isinstance(graphs, Data):
-        raise TypeError("expected the graphs of several layers; got one graph: pass a dynamic graph")
-    graphs = list(graphs.values() if isinstance(graphs, Mapping) else graphs)
-    if len({graph.num_nodes for graph in graphs}) != 1:
-        raise ValueError(f"the graphs must have the same nodes; got {[graph.num_nodes for graph in graphs]} nodes")
-    right = [vote(graph, y) == y for graph in graphs for y in [node_labels(graph, labels)]]
-    wrong = ~torch.stack([layer.to(right[0].device) for layer in right])
+    layers = []
+    for graph in layer_graphs(graphs, "pass a dynamic graph"):
+        y = node_labels(graph, labels)
+        layers.append(vote(graph, y) != y)
+    wrong = torch.stack([layer.to(layers[0].device) for layer in layers])
     depth = torch.arange(1, len(wrong) + 1, device=wrong.device)[:, None]
     return (wrong * depth).amax(dim=0) + 1
 

@@ -73,7 +73,7 @@ def confidence_interval(
     Args:
         graph: One `Data`, read as in `modularity`.
         labels: Integers `[N]`; `graph.y` if None.
-        confidence: How often the interval is to hold that mean, in (0, 1).
+        confidence: Confidence level, in (0, 1): how often such an interval holds that mean.
         resolution: γ.
 
     Returns:

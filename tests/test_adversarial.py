@@ -110,6 +110,12 @@ def test_a_setting_that_no_attack_has() -> None:
     assert "fgsm" in found
 
 
+def test_no_images_at_a_time() -> None:
+    model, x, y = planted(30)
+    with pytest.raises(ValueError, match="batch_size must be at least 1; got 0"):
+        attacked(model, x, y, "fgsm", batch_size=0)
+
+
 def test_the_median_of_two_changes_lies_between_them() -> None:
     x, y = torch.zeros(2, 1, 2, 2), torch.tensor([0, 1])
     found = x.clone()

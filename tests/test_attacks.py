@@ -433,7 +433,11 @@ def test_attacks_of_the_toolbox(digits: tuple[nn.Module, Tensor, Tensor]) -> Non
     model, x, y = (one if isinstance(one, nn.Module) else one[:30] for one in digits)
     model, state = deepcopy(model).train(), np.random.get_state()[1].copy()  # noqa: NPY002
     found = find_attack("art:FastGradientMethod")(model, x, y, eps=0.15)
-    torch.testing.assert_close(found, fgsm(model, x, y, eps=0.15), rtol=0, atol=1e-6)
+    exact, wide = deepcopy(model).eval().double(), x.double().requires_grad_()
+    (slope,) = torch.autograd.grad(nn.functional.cross_entropy(exact(wide), y, reduction="sum"), wide)
+    clear = slope.abs() > 1e-6  # the toolbox computes in float32, in which smaller ones may have either sign
+    assert clear.double().mean() > 0.9
+    torch.testing.assert_close(found[clear], fgsm(model, x, y, eps=0.15)[clear], rtol=0, atol=1e-6)
     assert all(one.grad is None for one in model.parameters())
     assert model.training
     one, same = (find_attack("art:SquareAttack")(model, x, y, eps=0.2, max_iter=10) for _ in range(2))

@@ -1,3 +1,4 @@
+import signal
 import warnings
 from pathlib import Path
 from typing import Literal
@@ -115,9 +116,10 @@ def test_a_package_that_is_missing_is_one_sentence(capsys: pytest.CaptureFixture
     assert capsys.readouterr().err == "error: art:NAME needs the toolbox: pip install it\n"
 
 
-def test_warnings_are_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_warnings_are_one_sentence_and_all_is_as_it_was_afterwards() -> None:
     def careless(*, k: int = 3) -> None:
         assert warnings.formatwarning("k is 3", UserWarning, "file.py", 1) == "warning: k is 3\n"
 
-    monkeypatch.setattr(warnings, "formatwarning", warnings.formatwarning)  # puts it back
+    before = warnings.formatwarning, signal.getsignal(signal.SIGTERM)
     run(careless, [])
+    assert (warnings.formatwarning, signal.getsignal(signal.SIGTERM)) == before

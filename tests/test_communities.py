@@ -275,7 +275,7 @@ def test_temporal_leiden_takes_a_dynamic_graph() -> None:
 
 def test_temporal_leiden_refuses() -> None:
     graph = karate()
-    with pytest.raises(ValueError, match=r"the graphs must have the same nodes; got \[\] nodes"):
+    with pytest.raises(ValueError, match="expected the graphs of several layers; got none"):
         temporal_leiden([])
     with pytest.raises(ValueError, match=r"the graphs must have the same nodes; got \[34, 400\] nodes"):
         temporal_leiden([graph, planted()])

@@ -380,6 +380,8 @@ print(len(table), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 def test_what_the_graph_is_given_in_any_case_is_no_option(name: str) -> None:
     with pytest.raises(TypeError, match=f"there is no option '{name}'"):
         dynamic_graph(torch.nn.Linear(2, 2), torch.rand(8, 2), torch.arange(8) % 2, "all", **{name: "all"})
+    with pytest.raises(TypeError, match=f"there is no option '{name}'"):
+        from_activations({"a": torch.rand(8, 2)}, torch.arange(8) % 2, **{name: "all"})
 
 
 def test_a_size_that_is_none_is_said_although_all_graphs_are_there(tmp_path: Path) -> None:

@@ -82,6 +82,7 @@ def test_arguments_are_not_changed(clusters: tuple[Tensor, Tensor]) -> None:
     [
         (torch.arange(8).view(4, 2), {}, TypeError, "x must be a tensor of floating type; got torch.int64"),
         ([[1.0]], {}, TypeError, "x must be a tensor of floating type; got list"),
+        (torch.eye(4).to_sparse(), {}, TypeError, "x must be a tensor of floating type; got torch.float32, not dense"),
         (torch.rand(4, 2, 2), {}, ValueError, r"x must have shape \[N, D\]; got \[4, 2, 2\]: flatten it first"),
         (torch.rand(4, 0), {}, ValueError, r"x must have shape \[N, D\]; got \[4, 0\]"),
         (torch.rand(3, 2), {}, ValueError, "x must hold at least 4 samples; got 3"),

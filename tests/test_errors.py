@@ -21,6 +21,7 @@ INSTEAD = {
     "_files": "training",
     "_checkpoints": "training",
     "_steps": "training",
+    "_tensors": "training",
     "_sources": "datasets",
     "pooling": "inputs",
 }  # files that another file's tests test

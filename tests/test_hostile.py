@@ -71,7 +71,6 @@ class Exec:
 @pytest.fixture(autouse=True)
 def canary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(warnings, "formatwarning", warnings.formatwarning)  # a study's command line sets it
     pickle.loads(pickle.dumps(Bomb()))  # the trap works
     assert Path("ran").exists()
     Path("ran").unlink()
@@ -687,9 +686,7 @@ def test_labels_of_unsigned_types() -> None:
     assert torch.equal(from_activations({"a": X}, Y.to(torch.uint16))["a"].y, Y)
     with pytest.raises(TypeError, match="labels must be a dense tensor"):
         modularity(graph, Y.to_sparse())
-    with pytest.raises(
-        TypeError, match="labels must be integers, the numbers of the classes; got a tensor that is not"
-    ):
+    with pytest.raises(TypeError, match="the numbers of the classes; got torch.int64, not dense"):
         from_activations({"a": X}, Y.to_sparse())
     with pytest.raises(TypeError, match="labels must be integers, the numbers of the classes"):
         from_activations({"a": X}, [2**70] * 12)

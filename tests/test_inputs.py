@@ -303,6 +303,13 @@ def test_some_nodes_of_a_graph() -> None:
         dynamic_graph(model, [data, data][:0] or iter([data, data]), k=1)
 
 
+def test_rows_of_graphs_are_chosen_as_those_of_a_tensor() -> None:
+    graphs = Graphs([Data(num_nodes=i, edge_index=torch.empty(2, 0, dtype=torch.long)) for i in range(1, 6)])
+    numbers = torch.arange(1, 6)
+    for rows in (slice(1, 4), [0, 3], torch.tensor([4, 4]), numbers % 2 == 1, 2, np.array([True] + [False] * 4)):
+        assert [graph.num_nodes for graph in graphs[rows].graphs] == numbers[rows].reshape(-1).tolist()
+
+
 def test_graphs_by_their_loader() -> None:
     model, given, *_ = built("gin on graphs")
     expected = modularity_curve(model, given, layers="head", k=1)

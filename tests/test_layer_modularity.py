@@ -168,7 +168,7 @@ def test_calls_keep_no_more_than_updates_and_a_small_batch_has_no_q() -> None:
         updated.update(x[rows], y[rows])
     assert torch.equal(called.compute(), updated.compute())
     assert torch.equal(called.compute(), modularity(knn_graph(x[:25].flatten(1), 2, y=y[:25])))
-    metric = LayerModularity(["fc"], k=3)
+    metric = LayerModularity("fc", k=3)
     metric.update({"fc": x}, y)
     assert metric({"fc": x[:3]}, y[:3])["fc"].isnan()
     assert metric.compute()["fc"].isfinite()

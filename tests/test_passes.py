@@ -2,6 +2,8 @@
 
 import warnings
 from collections.abc import Callable
+from copy import deepcopy
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,8 +13,13 @@ from torch.nn.utils import prune
 from graphmod._chains import run_once
 from graphmod._passes import copied, hooks, watched
 from graphmod.activations import layer_activations
+from graphmod.attacks._art import art_attack
 from graphmod.costs import cost
+from graphmod.metrics.modularity import modularity
+from graphmod.removal import removal_curves
 from graphmod.surgery import removable_layers
+from graphmod.tracking import track_checkpoints
+from graphmod.training import train
 from graphmod.trials import classifier_input, without_each
 
 
@@ -82,6 +89,23 @@ def test_what_is_watched_runs_uncompiled() -> None:
     model(x)
     assert made
     assert torch.is_grad_enabled()
+
+
+def test_networks_under_pruning_are_copied_whatever_ran_before(tmp_path: Path) -> None:
+    x, y = torch.rand(40, 3, 4, 4), torch.arange(40) % 2
+    torch.manual_seed(0)
+    blocks = [layer for _ in range(2) for layer in (nn.Conv2d(3, 3, 3, padding=1), nn.ReLU())]
+    model = nn.Sequential(*blocks, nn.Flatten(), nn.Linear(48, 2))
+    torch.save(model.state_dict(), tmp_path / "1.pt")
+    teacher = deepcopy(model)
+    prune.l1_unstructured(teacher[0], "weight", amount=0.5)
+    teacher(x).sum().backward()  # which leaves weights that are no leaves
+    assert len(list(train(model, x, y, epochs=1, teacher=teacher))) == 1
+    assert len(removal_curves(teacher, x, y, criteria=["gain"], removed=[1], num_samples=10, splits=1)) == 2
+    torch.save(teacher.state_dict(), tmp_path / "1.pt")
+    assert len(track_checkpoints(teacher, tmp_path, x, y, metrics=[modularity])) == 2
+    assert art_attack("FastGradientMethod", teacher, x, y, eps=0.1).shape == x.shape
+    assert art_attack("FastGradientMethod", model.bfloat16(), x, y, eps=0.1).dtype == x.dtype
 
 
 def test_a_copy_of_a_pruned_network_is_pruned() -> None:

@@ -273,6 +273,10 @@ def test_a_plan_of_blocks_that_a_pass_has_to_judge() -> None:
         ),
         ({"num_layers": 1, "layers": "layer3.11"}, "there is no removable layer named 'layer3.11'"),
         ({"num_layers": 1, "criterion": "gains"}, "there is no graphmod.criteria member named 'gains'"),
+        (
+            {"num_layers": 1, "criterion": lambda state: dict.fromkeys(state.layers[1:], 0.0)},
+            "criterion '<lambda>' must give a damage for each layer; there is none for 'layer1.0'",
+        ),
     ],
 )
 def test_plans_that_cannot_be(digits, options: dict, message: str) -> None:

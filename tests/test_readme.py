@@ -103,9 +103,9 @@ def test_the_points_of_the_pruned_networks_are_those_of_the_table() -> None:
     mean, std, spread = points.mean().round(2), points.std().round(2), points.agg(["min", "max"]).round(2)
     text = " ".join(README.split("\n## A smaller network\n")[1].split("\n## ")[0].split())
     chosen = spread.loc["plateau_by_stage"]
-    assert f"{mean.plateau_by_stage} points better than that, {chosen['min']} to {chosen['max']} on three seeds" in text
-    assert f"layout is {mean['layout 2-3-6']} better, uniform layers {mean.uniform}, random ones {mean.random}" in text
-    assert f"the whole network {mean.whole} if" in text
+    assert f"{mean.plateau_by_stage} points above that network ({chosen['min']} to {chosen['max']} over three" in text
+    assert f"layout ends {mean['layout 2-3-6']} points above it, uniform removal {mean.uniform}," in text
+    assert f"random removal {mean.random}, and the whole network, trained a second time as well, {mean.whole}." in text
     section = (ROOT / "docs/studies.md").read_text().split("\n### One schedule")[1].split("\n### ")[0]
     for network in mean.index:
         assert re.search(

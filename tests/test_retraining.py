@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from graphmod._finished import finished_work
+from graphmod.adversarial import predictions
 from graphmod.datasets import load
 from graphmod.models import build
 from graphmod.plots.pruning import plot_pruning
@@ -54,6 +55,23 @@ def test_everything_is_planned_trained_and_judged_as_by_hand(digits) -> None:
     assert names == ["whole, before"] * 2 + ["whole"] * 3 + ["gain"] * 3 + ["layout 2-1-1"] * 3
     pd.testing.assert_frame_equal(done.epochs[5:8].drop(columns="network").reset_index(drop=True), pd.DataFrame(second))
     assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
+
+
+def test_bytes_are_pixels_for_every_step() -> None:
+    x = torch.randint(0, 256, (60, 3, 6, 6), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    y = (x[:, 0].float().mean((1, 2)) > 127).long()
+    torch.manual_seed(0)
+    blocks = [layer for _ in range(3) for layer in (nn.Conv2d(3, 3, 3, padding=1), nn.ReLU())]
+    model = nn.Sequential(*blocks, nn.Flatten(), nn.Linear(108, 2))
+    tables = [
+        prune_and_train(
+            model, (data[:40], y[:40]), (data[40:], y[40:]), criteria=["gain"], max_macs=0.8, num_samples=16, epochs=1,
+            lr=0.01,
+        ).table.drop(columns="latency")
+        for data in (x, x / 255)
+    ]  # fmt: skip
+    pd.testing.assert_frame_equal(*tables)
+    assert torch.equal(predictions(model, x), predictions(model, x / 255))
 
 
 class Block(torch.nn.Module):

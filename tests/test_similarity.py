@@ -152,10 +152,11 @@ def test_cka_that_is_undefined_is_said(name: str) -> None:
 @pytest.mark.parametrize(
     ("x", "error", "message"),
     [
-        (torch.arange(8).view(4, 2), TypeError, "x must be a floating tensor; got torch.int64"),
-        ([[1.0]], TypeError, "x must be a floating tensor; got list"),
-        (torch.rand(5, 3, 2, 2), ValueError, r"x must have shape \[N, D\]; got \[5, 3, 2, 2\]; flatten it first"),
-        (torch.rand(5), ValueError, r"x must have shape \[N, D\]; got \[5\]$"),
+        (torch.arange(8).view(4, 2), TypeError, "x must be a tensor of floating type; got torch.int64"),
+        ([[1.0]], TypeError, "x must be a tensor of floating type; got list"),
+        (torch.eye(4).to_sparse(), TypeError, "x must be a tensor of floating type; got torch.float32, not dense"),
+        (torch.rand(5, 3, 2, 2), ValueError, r"x must have shape \[N, D\]; got \[5, 3, 2, 2\]: flatten it first"),
+        (torch.rand(5), ValueError, r"x must have shape \[N, D\]; got \[5\]"),
         (torch.rand(3, 9), ValueError, "CKA is undefined for fewer than four samples; x has 3"),
         (torch.full((5, 2), torch.nan), ValueError, "x holds NaN or Inf"),
         (torch.rand(6, 2), ValueError, "x and y must hold the same samples; got 6 and 5"),

@@ -165,6 +165,29 @@ def test_accuracy_wants_a_label_for_each_image() -> None:
         accuracy(nn.Identity(), torch.eye(2), torch.tensor([0]))
 
 
+def test_labels_of_other_types_and_of_no_class(problem) -> None:
+    x, y = problem
+    rows = [list(train(network(), x, labels, epochs=1)) for labels in (y, y.int(), y.to(torch.uint8))]
+    assert rows[0] == rows[1] == rows[2]
+    with pytest.raises(TypeError, match="labels must be integers, the numbers of the classes; got torch.float32"):
+        list(train(network(), x, y.float(), epochs=1))
+    for labels, found in ((y + 1, "1 to 2"), (y - 100, "-100 to -99")):  # cross_entropy would pass over -100
+        with pytest.raises(ValueError, match=f"labels must be numbers of 2 classes; got {found}"):
+            list(train(network(), x, labels, epochs=1))
+
+
+def test_a_network_is_in_evaluation_mode_after_an_interrupt(problem) -> None:
+    def interrupt(_module: nn.Module, _inputs: object) -> None:
+        if _module.training:
+            raise KeyboardInterrupt
+
+    model = network()
+    model[4].register_forward_pre_hook(interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        list(train(model, *problem, epochs=1))
+    assert not any(module.training for module in model.modules())
+
+
 def test_accuracy_leaves_a_network_in_training_as_it_was(problem) -> None:
     model = nn.Sequential(network(), nn.Dropout(0.9))
     model[0][1].eval()
@@ -380,7 +403,10 @@ def test_held_out_images_stand_beside_the_test_images(problem) -> None:
         ({"warmup": 4}, "warmup must be at least 0 and less than epochs, 4; got 4"),
         ({"warmup": -1}, "warmup must be at least 0 and less than epochs, 4; got -1"),
         ({"labels": torch.zeros(7).long()}, r"labels must have shape \[120\], one for each image; got \[7\]"),
-        ({"held_out": (torch.rand(9, 1, 8, 8), torch.zeros(9, 1))}, r"labels must have shape \[9\], .*; got \[9, 1\]"),
+        (
+            {"held_out": (torch.rand(9, 1, 8, 8), torch.zeros(9, 1).long())},
+            r"labels must have shape \[9\], .*; got \[9, 1\]",
+        ),
         (
             {"teacher": nn.Sequential(nn.Flatten(), nn.Linear(64, 3))},
             r"must give logits \[120, 2\], .*; got \[120, 3\]",

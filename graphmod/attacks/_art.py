@@ -3,7 +3,6 @@
 import inspect
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from copy import deepcopy
 from typing import Any
 
 import numpy as np
@@ -11,10 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from .._names import nearest
+from .._passes import copied
 from .._steps import seeded
-from ..inputs import output_tensor
+from .._tensors import check_classes
+from ..inputs import forward, output_tensor
 from ._inputs import Model, by_batch, check_images, check_targets
-from ._prepared import check_classes
 
 TARGETED_ONLY = {"SaliencyMapMethod"}
 """What reads the labels it is given as targets, and does nothing to an image whose target is its class."""
@@ -65,11 +65,11 @@ def art_attack(
     settings |= {"batch_size": batch_size} if "batch_size" in known else {}
     from art.estimators.classification import PyTorchClassifier
 
-    copy = _Logits(deepcopy(model)).eval()
+    copy = _Logits(copied(model)).eval()
     home = next(model.parameters(), images).device
     with torch.no_grad():
         num_classes = copy(images[:1].to(home)).shape[1]
-    check_classes((int(labels.min()), int(labels.max())), num_classes)
+    check_classes(int(labels.min()), int(labels.max()), num_classes)
     here = torch.cuda.device(home) if home.type == "cuda" else nullcontext()  # the toolbox takes the current GPU
     with here:
         classifier = PyTorchClassifier(
@@ -88,14 +88,14 @@ def art_attack(
 
 
 class _Logits(nn.Module):
-    """A network whose output is the tensor that stands for it."""
+    """A network whose output is the tensor that stands for it, in float32, as the toolbox wants it."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.network = network
 
     def forward(self, x: Tensor) -> Tensor:
-        return output_tensor(self.network(x))
+        return output_tensor(forward(self.network, x)).float()
 
 
 def art_settings(name: str) -> set[str]:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from .._passes import evaluation
+from .._tensors import INTEGERS, class_numbers
 from ..models._normalize import Normalize
 from ._prepared import Model as Model
 from ._prepared import prepared
@@ -149,18 +150,13 @@ def check_images(images: Tensor, labels: Any) -> Tensor:
     if not (low >= 0 and high <= 1):
         seems = ": they look normalised; pass pixels, and let the model's first layer normalise them" if low < 0 else ""
         raise ValueError(f"images must be in [0, 1]; they range from {low:.3g} to {high:.3g}{seems}")
-    labels = torch.as_tensor(labels)
-    if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
-        raise TypeError(f"labels must be integers, the numbers of the classes; got {labels.dtype}")
-    if labels.shape != (len(images),):
-        raise ValueError(f"labels must have shape [{len(images)}], one for each image; got {list(labels.shape)}")
-    return labels.long()
+    return class_numbers(labels, len(images))
 
 
 def check_targets(targets: Tensor, labels: Tensor) -> Tensor:
     """Returns target classes, int64 `[N]`, none of which is the true one: towards that an attack would do nothing."""
     targets = torch.as_tensor(targets)
-    if targets.shape != labels.shape or targets.is_floating_point():
+    if targets.shape != labels.shape or targets.dtype not in INTEGERS:
         raise ValueError(f"targets must be integers of shape {list(labels.shape)}; got {list(targets.shape)}")
     same = int((targets == labels.to(targets.device)).sum())
     if same:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
+from .._tensors import check_classes
 from ..inputs import moved, output_tensor
 from ._graph import SHARE, recorded
 
@@ -70,14 +71,8 @@ class Prepared:
     def _logits(self, x: Tensor) -> Tensor:
         x = x if self._layout is None else x.contiguous(memory_format=self._layout)
         logits = output_tensor(self._model(moved(x, self._model))).to(x.dtype)
-        check_classes(self._classes, logits.shape[-1])
+        check_classes(*self._classes, logits.shape[-1])
         return logits
-
-
-def check_classes(found: tuple[int, int], number: int) -> None:
-    """Refuses labels that are no classes of a model; a card would stop for good."""
-    if found[0] < 0 or found[1] >= number:
-        raise ValueError(f"labels must be numbers of {number} classes; got {found[0]} to {found[1]}")
 
 
 def replayed(model: Model, x: Tensor, passes: int) -> Model:

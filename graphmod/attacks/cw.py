@@ -31,9 +31,9 @@ def cw(
 
         minimise ‖x' − x‖₂² + c max(Z_y(x') − max_{i≠y} Z_i(x') + κ, 0),  x' = (tanh w + 1) / 2
 
-    by Adam over w; c is searched for each image by bisection, tenfold until it is once enough. Adam shoots past the
-    boundary and comes back; an image too far behind it to be back nearer in the steps that are left, or whose loss has
-    not fallen for three tenths of the steps, leaves the batch until the next c.
+    by Adam over w; c is found for each image by bisection, after it has grown tenfold until it sufficed once. Adam
+    overshoots the boundary and returns; an image too far beyond it to come closer than its best in the steps that are
+    left, or whose loss has not fallen for three tenths of the steps, leaves the batch until the next c.
 
     Args:
         model: A classifier of images in [0, 1] that returns logits Z; it is left as it was.

@@ -84,9 +84,9 @@ def jsma(
 def best_pair(u: Tensor, v: Tensor, free: Tensor) -> tuple[Tensor, Tensor]:
     """Finds two features that maximise (u_p + u_q) (v_p + v_q) where both sums are above 0.
 
-    A feature that two others reach in both u and v is in no better pair than one of these, so that it can be left out.
-    By falling u, a feature stays if its v is above the second largest before it: of thousands, a few dozen; of features
-    that are all alike, two.
+    A feature that two others equal or exceed in both u and v can be left out: one of them can take its place in any
+    pair. Sorted by falling u, a feature is kept if its v exceeds the second largest v before it: of thousands, a few
+    dozen; of features that are all alike, two.
 
     Args:
         u: Floating `[N, D]`.

@@ -24,7 +24,7 @@ def noise(
         uniform:  x' = clip(x + u, 0, 1),   u uniform in [−ε, ε]
         gaussian: x' = clip(x + t n, 0, 1), n normal, t such that ‖x' − x‖₂ = ε
 
-    What an attack does to a network and noise of its size does not is the attack's own.
+    Only what an attack does beyond noise of the same size is due to the attack.
 
     Args:
         model: A classifier of images in [0, 1]; only its device is used.

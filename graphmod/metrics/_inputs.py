@@ -1,6 +1,6 @@
 """What every metric reads of a graph, checked in one place."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 
 import torch
 from torch import Tensor
@@ -158,6 +158,27 @@ def edge_shares(graph: Data) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     total = weight.sum()
     strength = scatter(weight.repeat(2), torch.cat([first, second]), dim_size=graph.num_nodes) / (2 * total)
     return first, second, strength, weight / total
+
+
+def layer_graphs(graphs: Iterable[Data] | Mapping[str, Data], of_one: str) -> list[Data]:
+    """Returns the graphs of several layers, of the same samples.
+
+    Args:
+        graphs: A dynamic graph, or any graphs in order.
+        of_one: What to do with a single graph.
+
+    Raises:
+        TypeError: If it is a single graph.
+        ValueError: If there is none, or they have other numbers of nodes.
+    """
+    if isinstance(graphs, Data):
+        raise TypeError(f"expected the graphs of several layers; got one graph: {of_one}")
+    layers = list(graphs.values() if isinstance(graphs, Mapping) else graphs)
+    if not layers:
+        raise ValueError("expected the graphs of several layers; got none")
+    if len({graph.num_nodes for graph in layers}) > 1:
+        raise ValueError(f"the graphs must have the same nodes; got {[graph.num_nodes for graph in layers]} nodes")
+    return layers
 
 
 def graph_of_node(graph: Data) -> tuple[Tensor, int]:
