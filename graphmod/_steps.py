@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ._tensors import check_classes
-from .inputs import output_tensor
+from .inputs import forward, output_tensor
 
 Precision = Literal["float32", "bfloat16"]
 Step = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
@@ -102,11 +102,9 @@ def recorded(step: Step, model: nn.Module, x: Tensor, y: Tensor) -> Step:
 
 
 def _logits(model: nn.Module, images: Tensor, precision: Precision) -> Tensor:
-    if precision == "float32":
-        return output_tensor(model(images))
-    with torch.autocast(images.device.type, torch.bfloat16):
-        logits = output_tensor(model(images))
-    return logits.float()
+    with torch.autocast(images.device.type, torch.bfloat16, enabled=precision == "bfloat16"):
+        logits = output_tensor(forward(model, images))
+    return logits.to(torch.promote_types(logits.dtype, torch.float32))
 
 
 def _distillation(logits: Tensor, wanted: Tensor, temperature: float) -> Tensor:

@@ -60,6 +60,15 @@ def check_classes(low: int, high: int, number: int) -> None:
         raise ValueError(f"labels must be numbers of {number} classes; got {low} to {high}")
 
 
+def unit_rows(x: Tensor) -> Tensor:
+    """Returns rows `[N, D]` of length 1 that point the same way, float64, however small or large; zeros stay zeros."""
+    x = x.double()
+    for length in (lambda x: x.abs().amax(dim=1, keepdim=True), lambda x: x.norm(dim=1, keepdim=True)):
+        size = length(x)
+        x = x / torch.where(size > 0, size, 1.0)
+    return x
+
+
 def in_chunks(number: int, width: int) -> tuple[Tensor, ...]:
     """Returns the numbers 0 … `number` − 1, int64, in parts for which rows of `width` numbers take `CHUNK` in all.
 

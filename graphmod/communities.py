@@ -235,7 +235,7 @@ def _to_igraph(graph: Data) -> "igraph.Graph":
         raise ValueError("Leiden needs edge weights of at least 0; clamp them, or build the graph without compat")
     kept = weight > 0
     weight = weight[kept] / weight[kept].mean()
-    first, second, weight = (part.cpu().numpy().tolist() for part in (first[kept], second[kept], weight))
+    first, second, weight = (part.detach().cpu().numpy().tolist() for part in (first[kept], second[kept], weight))
     return igraph.Graph(graph.num_nodes, zip(first, second, strict=True), edge_attrs={"weight": weight})
 
 

@@ -14,7 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from ._layers import leaves
 from ._passes import evaluation, hooks, plain_attention, watched
-from .inputs import first_tensor, forward, moved
+from .inputs import first_tensor, forward, moved, pixels
 
 
 def cost(model: nn.Module, sample: Tensor) -> dict[str, int]:
@@ -50,8 +50,14 @@ def cost(model: nn.Module, sample: Tensor) -> dict[str, int]:
         x = first_tensor(output)
         memory += 0 if x is None else x.nbytes
 
-    fused = {torch.ops.aten.mkldnn_rnn_layer: _layer_flops, torch.ops.aten._cudnn_rnn: _network_flops}
-    counter = FlopCounterMode(display=False, custom_mapping=fused)
+    aten = torch.ops.aten
+    more = {
+        aten.mkldnn_rnn_layer: _layer_flops,
+        aten._cudnn_rnn: _network_flops,
+        aten.mv: _vector_flops,
+        aten.dot: _vector_flops,
+    }
+    counter = FlopCounterMode(display=False, custom_mapping=more)
     plain = sdpa_kernel(SDPBackend.MATH)  # fused attention is not counted by every version of torch
     with hooks() as hook, warnings.catch_warnings(), _frozen(model), watched(model), plain_attention(), plain, counter:
         warnings.filterwarnings("ignore", "Using `torch.compile", UserWarning)  # the counter's hooks, which bear it
@@ -88,7 +94,7 @@ def latency(models: Mapping[str, nn.Module], sample: Tensor, *, repeats: int = 1
     seconds: dict[str, list[float]] = {name: [] for name in models}
     for _ in range(repeats + 1):
         for name, model in models.items():
-            x = moved(sample, model)
+            x = moved(pixels(sample), model)
             with torch.no_grad(), evaluation(model):
                 _wait(x)
                 start = time.perf_counter()
@@ -119,6 +125,11 @@ def _layer_flops(x: Sequence[int], first: Sequence[int], second: Sequence[int], 
 def _network_flops(x: Sequence[int], weights: Sequence[Sequence[int]], *_: object, **__: object) -> int:
     """Of all recurrent layers together, as on a GPU: each matrix multiplies each step of each sample."""
     return 2 * math.prod(x[:-1]) * sum(math.prod(one) for one in weights if len(one) > 1)
+
+
+def _vector_flops(x: Sequence[int], *_: object, **__: object) -> int:
+    """Of the product of a matrix or a vector with a vector."""
+    return 2 * math.prod(x)
 
 
 def _wait(x: Tensor) -> None:

@@ -7,8 +7,10 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
+from ._tensors import unit_rows
 from .activations import each_layer
 from .adversarial import predictions
+from .graphs._topk import TIE, largest
 from .metrics._neighbors import vote
 
 
@@ -105,7 +107,7 @@ def _company(
     shares = {}
     both = (each_layer(model, x, layers, progress=False) for x in (images, bank[0]))
     for (layer, here), (_, near) in zip(*both, strict=True):
-        rows = [nn.functional.normalize(x.float(), dim=1) for x in (here, near)]
-        nearest = (rows[0] @ rows[1].T).topk(k, dim=1).indices.cpu()
+        similarity = unit_rows(here) @ unit_rows(near).T
+        nearest = largest((similarity / TIE).round(), k)[1].cpu()
         shares[layer] = (classes[nearest] == taken[:, None]).double().mean(1)
     return list(shares), torch.stack(list(shares.values()), dim=1)

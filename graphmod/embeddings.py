@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch_geometric.data import Data
 
-from ._tensors import is_plain, kind
+from ._tensors import is_plain, kind, unit_rows
 
 Method = Literal["tsne", "pca"]
 WIDTH = 50
@@ -52,7 +52,7 @@ def embed(
     _check(x, method, perplexity, like)
     x = x.detach().cpu().double()
     if method == "tsne":
-        x = torch.nn.functional.normalize(x, dim=1)
+        x = unit_rows(x)
     if (x - x[0]).abs().max() <= 1e-12 * x.abs().max():
         raise ValueError(f"x is the same for every one of {len(x)} samples, in {method}'s eyes: nothing is to be seen")
     scores = _principal(x)
@@ -149,7 +149,8 @@ def _check(x: Tensor, method: str, perplexity: float, like: Tensor | None) -> No
 
 def _principal(x: Tensor) -> Tensor:
     """Returns the scores of all principal components, the largest in size of each positive."""
-    x = x - x.mean(dim=0)
+    unit = x.abs().max()  # so that no square over- or underflows
+    x = x / unit - (x / unit).mean(dim=0)
     if x.shape[1] > len(x):  # through the inner products [N, N]: 25 times as fast for 300 samples of 16,384 features
         square, directions = torch.linalg.eigh(x @ x.T)
         scores = (directions * square.clamp(min=0).sqrt()).flip(1)
@@ -157,7 +158,7 @@ def _principal(x: Tensor) -> Tensor:
         directions, size, _ = torch.linalg.svd(x, full_matrices=False)
         scores = directions * size
     largest = scores.gather(0, scores.abs().argmax(dim=0, keepdim=True))
-    return torch.where(largest < 0, -scores, scores)
+    return unit * torch.where(largest < 0, -scores, scores)
 
 
 def _matrices(graphs: Mapping[str, Data]) -> Tensor:

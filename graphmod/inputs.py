@@ -6,7 +6,7 @@ Each stands for samples as a tensor `[N, ...]` does: it has a length, rows `x[ro
 import hashlib
 import inspect
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from functools import partial
 from typing import Any
 
@@ -161,7 +161,7 @@ def forward(model: nn.Module, x: Any) -> Any:
         torch.Size([4, 3])
     """
     if isinstance(x, Tensor):
-        return model(moved(x, model))
+        return model(moved(pixels(x), model))
     graph: Any = None
     if isinstance(x, Named):
         parts = {name: moved(tensor, model) for name, tensor in x.tensors.items()}
@@ -189,41 +189,40 @@ def first_tensor(output: Any) -> Tensor | None:
         return output
     if isinstance(output, Mapping):
         output = [output["last_hidden_state"]] if "last_hidden_state" in output else list(output.values())
+    elif is_dataclass(output):
+        output = [getattr(output, field.name) for field in fields(output)]
     if isinstance(output, Sequence):
         return next((item for item in output if isinstance(item, Tensor)), None)
     return None
 
 
 def output_tensor(output: Any) -> Tensor:
-    """Returns the tensor that stands for a network's output.
+    """Returns the tensor that stands for a network's output: what it calls `logits`, or its first tensor.
 
     Raises:
         TypeError: If it holds none.
     """
-    x = first_tensor(output)
+    logits = output.get("logits") if isinstance(output, Mapping) else getattr(output, "logits", None)
+    x = logits if isinstance(logits, Tensor) else first_tensor(output)
     if x is None:
         raise TypeError(f"the network gives {type(output).__name__}, which holds no tensor; let it give one")
     return x
 
 
 def pixels(x: Tensor) -> Tensor:
-    """Returns images of bytes, `[N, H, W]` or of more dimensions, as numbers in [0, 1]; any other tensor as it is.
+    """Returns bytes as numbers in [0, 1], as images of bytes are meant; any other tensor as it is.
 
     Example:
-        >>> pixels(torch.tensor([[[255]]], dtype=torch.uint8)).item(), pixels(torch.tensor([[255]])).item()
+        >>> pixels(torch.tensor([[255]], dtype=torch.uint8)).item(), pixels(torch.tensor([[255]])).item()
         (1.0, 255)
     """
-    return x / 255 if x.dtype == torch.uint8 and x.dim() > 2 else x
+    return x / 255 if x.dtype == torch.uint8 else x
 
 
 def moved(x: Tensor, model: nn.Module) -> Tensor:
-    """Returns a tensor on the device and, if it is floating, with the type of a network's first floating parameter.
-
-    Images of bytes become floating on the way, see `pixels`.
-    """
+    """Returns a tensor on the device and, if it is floating, with the type of a network's first floating parameter."""
     like = next((one for one in model.parameters() if one.is_floating_point()), None)
-    x = pixels(x if like is None else x.to(like.device))
-    return x.to(like.dtype) if like is not None and x.is_floating_point() else x
+    return x if like is None else x.to(like.device, like.dtype if x.is_floating_point() else None)
 
 
 def one_row_each(x: Any, output: Tensor) -> Tensor:
@@ -253,6 +252,6 @@ def num_copies(x: Any) -> int:
     seen: set[bytes] = set()
     for start in range(0, len(x), 256):  # a digest a sample, so that none is copied for good
         few = [part[start : start + 256].reshape(-1, part[0].numel()) + 0 for part in parts]  # −0 is 0
-        for row in torch.cat([part.cpu().view(torch.uint8) for part in few], 1).numpy():
+        for row in torch.cat([part.cpu().contiguous().view(torch.uint8) for part in few], 1).numpy():
             seen.add(hashlib.blake2b(row, digest_size=16).digest())
     return len(x) - len(seen)

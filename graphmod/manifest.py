@@ -14,6 +14,7 @@ from torch import Tensor
 from ._files import atomic_file, sha256
 
 MANIFEST = "manifest.json"
+OF_FILE_MANAGERS = {".DS_Store", "Thumbs.db", "desktop.ini"}
 _INPUTS: ContextVar[list[dict[str, Any]] | None] = ContextVar("inputs of a result", default=None)
 
 
@@ -83,14 +84,7 @@ def verify(folder: str | Path) -> list[str]:
         ['table.csv was changed']
     """
     folder = Path(folder)
-    if not (folder / MANIFEST).is_file():
-        raise FileNotFoundError(f"there is no {MANIFEST} in {folder}, which is no result of graphmod")
-    try:
-        content = json.loads((folder / MANIFEST).read_text())
-        listed = {str(name): (int(one["bytes"]), str(one["sha256"])) for name, one in content["files"].items()}
-        inputs = [(str(one["file"]), str(one["file_sha256"])) for one in content["inputs"] if "file" in one]
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise ValueError(f"{folder / MANIFEST} cannot be read: {type(error).__name__} {error}") from error
+    listed, inputs = _read(folder)
     there, problems = _files(folder), []
     for name, (size, digest) in listed.items():
         if name not in there:
@@ -104,6 +98,29 @@ def verify(folder: str | Path) -> list[str]:
         if Path(name).is_file() and sha256(name) != digest
     ]
     return problems
+
+
+def strangers(folder: Path) -> list[str]:
+    """Lists the files in a folder of a result that are not part of it; those of a file manager are passed over.
+
+    Raises:
+        FileNotFoundError, ValueError: As `verify`: it is no folder of a result.
+    """
+    listed, _ = _read(folder)
+    return [name for name, file in _files(folder).items() if name not in listed and file.name not in OF_FILE_MANAGERS]
+
+
+def _read(folder: Path) -> tuple[dict[str, tuple[int, str]], list[tuple[str, str]]]:
+    """Size and checksum of each file of a result by its path, and the files that it was made of with theirs."""
+    if not (folder / MANIFEST).is_file():
+        raise FileNotFoundError(f"there is no {MANIFEST} in {folder}, which is no result of graphmod")
+    try:
+        content = json.loads((folder / MANIFEST).read_text())
+        listed = {str(name): (int(one["bytes"]), str(one["sha256"])) for name, one in content["files"].items()}
+        inputs = [(str(one["file"]), str(one["file_sha256"])) for one in content["inputs"] if "file" in one]
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise ValueError(f"{folder / MANIFEST} cannot be read: {type(error).__name__} {error}") from error
+    return listed, inputs
 
 
 def _files(folder: Path) -> dict[str, Path]:

@@ -147,7 +147,7 @@ def worst_samples(
         "agreement": agreement(graph, labels)[worst],
         "neighbors": vote(graph, labels)[worst],
     }
-    return pd.DataFrame({name: values.cpu().numpy() for name, values in columns.items()})
+    return pd.DataFrame({name: values.detach().cpu().numpy() for name, values in columns.items()})
 
 
 def class_communities(found: Tensor, labels: Tensor, *, coverage: float = 0.9, shared: float = 0.2) -> pd.DataFrame:

@@ -20,7 +20,7 @@ import torch
 from ._files import atomic_file, atomic_folder, readable
 from ._finished import finished_work
 from .distributed import world
-from .manifest import manifest
+from .manifest import manifest, strangers
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -43,13 +43,14 @@ PACKAGES = ("graphmod", "torch", "torchvision", "torch-geometric", "torch-scatte
 def result_folder(out: str | Path) -> Iterator[Path]:
     """Yields a folder to write results into; at the end it takes the name `out`, or vanishes on an error or Ctrl-C.
 
-    That `out` can be written is seen at the start, before the work. An earlier result of that name is replaced, any
-    other folder with something in it is left alone. What was finished before an error, Ctrl-C or a kill is kept beside
-    it in `.NAME.finished` until the same study succeeds, and is not made again. `manifest.json` lists every file, and
-    the weights and data that were read, with their SHA-256: `python -m graphmod verify DIR`.
+    That `out` can be written is seen at the start, before the work. An earlier result of that name is replaced; any
+    other folder with something in it is left alone, also a result to which other files were added. What was finished
+    before an error, Ctrl-C or a kill is kept beside it in `.NAME.finished` until the same study succeeds, and is not
+    made again. `manifest.json` lists every file, and the weights and data that were read, with their SHA-256:
+    `python -m graphmod verify DIR`.
 
     Raises:
-        FileExistsError: If `out` holds something that is not a result.
+        FileExistsError: If `out` is there and is not a result, or holds files that are not part of the result.
         OSError: If the folder cannot be written.
 
     Example:
@@ -60,8 +61,8 @@ def result_folder(out: str | Path) -> Iterator[Path]:
         ['manifest.json', 'settings.json']
     """
     out = Path(out).absolute()
-    if out.exists() and not (out / SETTINGS).is_file() and not (out.is_dir() and not any(out.iterdir())):
-        raise FileExistsError(f"{out} exists and is not a result of graphmod; choose another --out")
+    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
+        _check_replaceable(out)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=out.parent).close()
@@ -74,6 +75,18 @@ def result_folder(out: str | Path) -> Iterator[Path]:
         else:
             with atomic_folder(out) as folder, manifest(folder):
                 yield folder
+
+
+def _check_replaceable(out: Path) -> None:
+    """Raises a FileExistsError unless a folder is the result of a study and nothing else."""
+    try:
+        others = strangers(out)
+    except (FileNotFoundError, ValueError) as error:
+        raise FileExistsError(f"{out} exists and is not a result of graphmod; choose another --out") from error
+    if others:
+        raise FileExistsError(
+            f"{out} holds {others[0]}, which is no part of its result; move it or choose another --out"
+        )
 
 
 def write_table(path: str | Path, table: pd.DataFrame) -> None:

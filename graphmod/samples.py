@@ -98,12 +98,16 @@ def _pair(batch: Any) -> tuple[Any, Any]:
     if isinstance(batch, Graphs):
         known = all(graph.y is not None for graph in batch.graphs)
         return batch, torch.cat([graph.y for graph in batch.graphs]) if known else None
-    x, y = (*batch, None)[:2] if isinstance(batch, tuple | list) else (batch, None)
+    parts = batch if isinstance(batch, tuple | list) else (batch,)
+    if len(parts) > 2:
+        raise TypeError(f"samples must come as x or (x, y); got {len(parts)} parts, of which any may be the labels")
+    x, y = (*parts, None)[:2]
     if isinstance(x, Mapping):
         label = next((name for name in LABELS if name in x), None)
         y = x[label] if y is None and label is not None else y
         tensors = {name: torch.as_tensor(value) for name, value in x.items() if _is_array(value) and name != label}
-        return Named({name: pixels(tensor) for name, tensor in tensors.items()}), y
+        images = {name: pixels(one) for name, one in tensors.items() if one.dim() > 2}  # a mask has two
+        return Named(tensors | images), y
     if isinstance(x, Named):
         return x, y
     if not isinstance(x, Tensor | np.ndarray):

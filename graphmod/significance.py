@@ -9,6 +9,9 @@ from ._tensors import in_chunks
 from .metrics._inputs import check_resolution, count_classes, edge_shares, node_labels
 from .metrics.modularity import modularity
 
+ROUNDING = 3e-14
+"""A variance that is smaller than this share of the largest of the terms that it is the sum of is their rounding."""
+
 
 def permutation_test(
     graph: Data,
@@ -34,7 +37,7 @@ def permutation_test(
 
         - `null_mean`, `null_std`: mean and standard deviation of Q over all shuffles, in closed form (`null_moments`);
         - `null_low`, `null_high`: the 2.5th and 97.5th percentile of the shuffles;
-        - `z`: (Q − null_mean) / null_std; NaN if all shuffles have one Q;
+        - `z`: (Q − null_mean) / null_std; NaN if all shuffles have one Q, but for rounding;
         - `p_value`: (1 + number of shuffles with at least the Q of the labels) / (1 + number of shuffles). It cannot
           fall below 1 / (1 + num_permutations), and is exact: uniform if labels and graph are unrelated.
 
@@ -60,7 +63,7 @@ def permutation_test(
     p_value = torch.where(q.isnan(), torch.nan, (1 + reached) / (1 + num_permutations))
     low, high = shuffled.quantile(shuffled.new_tensor([0.025, 0.975]))
     null = {"null_mean": mean, "null_std": std, "null_low": low, "null_high": high}
-    z = torch.where(std > 1e-7, (q - mean) / std, torch.nan)  # a smaller deviation is rounding
+    z = torch.where(std > 0, (q - mean) / std, torch.nan)
     return {**null, "z": z, "p_value": p_value}
 
 
@@ -150,12 +153,13 @@ def null_moments(graph: Data, labels: Tensor | None = None, *, resolution: float
     x = row.sum(), squares, row.square().sum()
     y = (size * (size - 1)).sum(), (size * (size - 1)).sum(), (size * (size - 1).square()).sum()
 
-    constant = (own - resolution * strength.square()).sum()
-    mean = x[0] * y[0] / (n * (n - 1))
+    constant = (own - resolution * strength.square()).sum() + 0 / strength.sum()  # NaN without edge weight or nodes
+    mean = x[0] * y[0] / max(1, n * (n - 1))
     if n < 4:
         return constant + mean, torch.full_like(mean, torch.nan)
     same = 2 * x[1] * y[1] / (n * (n - 1))
     one = 4 * (x[2] - x[1]) * (y[2] - y[1]) / (n * (n - 1) * (n - 2))
     none = (x[0].square() - 4 * x[2] + 2 * x[1]) * (y[0].square() - 4 * y[2] + 2 * y[1])
-    variance = same + one + none / (n * (n - 1) * (n - 2) * (n - 3)) - mean.square()
-    return constant + mean, variance.clamp(min=0).sqrt()
+    parts = torch.stack([same, one, none / (float(n) * (n - 1) * (n - 2) * (n - 3)), -mean.square()])
+    variance, rounding = parts.sum(), ROUNDING * parts.abs().max()
+    return constant + mean, torch.where(variance <= rounding, 0.0, variance).sqrt()

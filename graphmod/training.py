@@ -106,7 +106,7 @@ def train(
         ValueError: If there are no images, labels are not one for each or no classes of the model, test images come
             without labels or the reverse, an option is out of its range, the teacher has other classes, a CUDA graph is
             asked for on a CPU, the checkpoint is of a run with other settings, images, labels, first weights or another
-            teacher, or the loss is no longer finite.
+            teacher, or loss or weights are no longer finite.
 
     Example:
         >>> x = torch.rand(64, 2)
@@ -122,6 +122,8 @@ def train(
     _check_schedule(epochs, milestones, warmup)
     if epochs < 0 or batch_size < 1:
         raise ValueError(f"epochs must be at least 0 and batch_size at least 1; got {epochs} and {batch_size}")
+    if not 0 <= lr < math.inf:
+        raise ValueError(f"lr must be at least 0 and finite; got {lr}")
     if not len(images):
         raise ValueError("images must hold at least one image; got none")
     if (test_images is None) != (test_labels is None):
@@ -176,7 +178,7 @@ def train(
     for epoch in range(len(history) + 1, epochs + 1):
         generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
         steps = torch.randperm(len(images), generator=generator).to(home).split(batch_size)
-        if len(steps) > 1 and len(steps[-1]) == 1:  # of which batch norm cannot take the deviation
+        if len(steps) > 1 and len(steps[-1]) == 1 < batch_size:  # of which batch norm cannot take the deviation
             steps = (*steps[:-2], torch.cat(steps[-2:]))
         rate = float(schedule.get_last_lr()[0])
         shown = tqdm(steps, f"epoch {epoch}/{epochs}", leave=False, unit="step", disable=not progress or None)
@@ -196,6 +198,8 @@ def train(
         }
         if not math.isfinite(row["loss"]):
             raise ValueError(f"the loss is {row['loss']} after epoch {epoch}; lower lr")
+        if not all(parameter.isfinite().all() for parameter in model.parameters()):
+            raise ValueError(f"weights are NaN or Inf after epoch {epoch}; lower lr")
         row |= {f"{name}_accuracy": accuracy(model, *pair, batch_size=at_once) for name, pair in sets.items()}
         history.append(row)
         if checkpoint is not None:

@@ -23,10 +23,10 @@ def standard_error(graph: Data, labels: Tensor | None = None, *, resolution: flo
 
         SE² = Σ_{i<j} e_ij² + max(0, Σ_i Σ_{j≠k} e_ij e_ik)
 
-    Q ± 1.96 SE held the mean Q of new draws in 94 to 97 of 100 draws of Gaussian clusters (N = 200 … 1,000,
-    k = 3 … 30), where resampling the samples gives too wide a band (see `bootstrap`). Where a few samples are the
-    neighbours of many it is on the safe side: on a ResNet-56 it was 0.9 to 3.3 times the deviation over ten stratified
-    draws of 500 images, 1.6 times in the median layer.
+    Q ± 1.96 SE held the mean Q of new draws in 92 to 97 of 100 draws of Gaussian clusters that overlap (N from 200 to
+    1,000, k from 3 to 30), and in nearly all where they lie apart. Resampling the samples gives too wide a band (see
+    `bootstrap`). Where a few samples are the neighbours of many it is on the safe side: on a ResNet-56 it was 0.9 to
+    3.3 times the deviation over ten stratified draws of 500 images, 1.6 times in the median layer.
 
     Args:
         graph: One `Data`, read as in `modularity`.
@@ -103,8 +103,8 @@ def bootstrap(
     """Returns Q of samples drawn anew from those that there are, on the same graph.
 
     A sample drawn m_i times counts m_i times, and its edges m_i m_j times; copies of a sample are not joined, or each
-    would be its own neighbour. The spread is on the safe side: 1.1 (k = 30) to 1.8 times (k = 3) that of new draws on
-    Gaussian clusters, where `standard_error` is right.
+    would be its own neighbour. The spread is on the safe side: 1.1 (k = 30) to 2 times (k = 3) that of new draws on
+    Gaussian clusters that overlap, and several times where they lie apart, as few edges then change from draw to draw.
 
     Args:
         graph: One `Data`, read as in `modularity`.

@@ -5,6 +5,7 @@ import sys
 import warnings
 from copy import deepcopy
 from fractions import Fraction
+from functools import partial
 from types import ModuleType
 from zlib import crc32
 
@@ -436,7 +437,7 @@ def test_attacks_of_the_toolbox(digits: tuple[nn.Module, Tensor, Tensor]) -> Non
     exact, wide = deepcopy(model).eval().double(), x.double().requires_grad_()
     (slope,) = torch.autograd.grad(nn.functional.cross_entropy(exact(wide), y, reduction="sum"), wide)
     clear = slope.abs() > 1e-6  # the toolbox computes in float32, in which smaller ones may have either sign
-    assert clear.double().mean() > 0.9
+    assert clear.double().mean() > 0.8
     torch.testing.assert_close(found[clear], fgsm(model, x, y, eps=0.15)[clear], rtol=0, atol=1e-6)
     assert all(one.grad is None for one in model.parameters())
     assert model.training
@@ -477,3 +478,27 @@ def test_what_the_toolbox_cannot_do() -> None:
 def test_a_step_that_is_none(step_size: float) -> None:
     with pytest.raises(ValueError, match="step_size must be above 0 and finite; got"):
         pgd(nn.Flatten(), torch.rand(1, 1, 2, 2), torch.tensor([0]), step_size=step_size)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_sixteen_bits_take_nothing_from_an_attack(digits: tuple[nn.Module, Tensor, Tensor], dtype: torch.dtype) -> None:
+    model, x, y = deepcopy(digits[0]).float(), digits[1].float(), digits[2]
+    for attack in (partial(fgsm, eps=0.15), partial(pgd, eps=0.1), partial(pgd, eps=1.0, norm="l2")):
+        found = [attack(model, one, y).float() for one in (x, x.to(dtype))]
+        shares = [float((classes(model, one) != y).double().mean()) for one in found]
+        assert shares[1] == pytest.approx(shares[0], abs=0.05)
+
+
+def test_the_loss_of_images_in_float64_keeps_the_true_class(digits: tuple[nn.Module, Tensor, Tensor]) -> None:
+    sure, x, y = deepcopy(digits[0]).float(), digits[1].float(), digits[2]
+    head = next(one for one in reversed(list(sure.modules())) if isinstance(one, nn.Linear))
+    head.weight.data *= 3
+    head.bias.data *= 3
+    found = [fgsm(sure, one, y, eps=0.15).float() for one in (x, x.double())]
+    shares = [float((classes(sure, one) != y).double().mean()) for one in found]
+    assert shares[1] > shares[0] + 0.1
+
+
+def test_cw_leaves_an_image_alone_that_fools_already(digits: tuple[nn.Module, Tensor, Tensor]) -> None:
+    model, x, y = (one if isinstance(one, nn.Module) else one[:4] for one in digits)
+    assert torch.equal(cw(model, x, (y + 1) % 10, steps=3), x)

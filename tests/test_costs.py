@@ -105,3 +105,14 @@ def test_compiled_blocks_cost_what_they_cost_uncompiled() -> None:
     assert cost(nn.Sequential(torch.compile(model[:2], backend=never), model[2]), x) == expected
     model.compile(backend=never)
     assert cost(model, x) == expected
+
+
+class Products(nn.Module):
+    """A matrix and a vector, and two vectors."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return (x @ x[0]) + x[0] @ x[1]
+
+
+def test_products_with_vectors_count() -> None:
+    assert cost(Products(), torch.rand(4, 8))["macs"] == (4 * 8 + 8) // 4

@@ -36,6 +36,25 @@ class Rotate(nn.Module):
         return x + self.linear(x)
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32])
+def test_block_influence_in_any_type(dtype: torch.dtype) -> None:
+    generator = torch.Generator().manual_seed(0)
+    steps = [Rotate(size * torch.randn(16, 16, generator=generator)) for size in (0.06, 0.05, 0.04, 0.03, 0.02, 0.01)]
+    model = nn.Sequential(*steps, nn.Linear(16, 2)).eval().to(dtype)
+    x = torch.randn(200, 16, generator=generator).to(dtype)
+    plan = plan_removal(model, x, torch.arange(200) % 2, num_layers=1, criterion="block_influence")
+    assert plan.layer[0] == "5"
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1.0, 1e25])
+def test_block_influence_of_a_layer_that_does_nothing(scale: float) -> None:
+    x = scale * torch.rand(10, 4)
+    x[::2] = 0
+    model = nn.Sequential(Rotate(torch.zeros(4, 4)), nn.Linear(4, 2))
+    found = find_criterion("block_influence")(State(model, model, x, torch.arange(10) % 2, ["0"], "0"))
+    assert found["0"] == pytest.approx(0, abs=1e-12)
+
+
 @pytest.fixture(scope="module")
 def planted() -> tuple[nn.Module, Tensor, Tensor]:
     """Four clusters; layer 0 amplifies what tells them apart, layer 1 does nothing, layer 2 turns the plane of two others.

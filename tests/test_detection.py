@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from graphmod import dynamic_graph
-from graphmod.detection import detection, lost_neighbors
+from graphmod.detection import _company, detection, lost_neighbors
 
 
 def test_lost_and_won_neighbours_are_counted_where_they_are() -> None:
@@ -49,3 +49,15 @@ def test_an_image_that_keeps_other_company_is_found() -> None:
     assert table.auroc["same"] == pytest.approx(0.5)
     with pytest.raises(ValueError, match="detection needs k = 81 images in the bank and 4 others; got 80, 80"):
         detection(model, bank, x, {"fooled": fooled}, layers=["0"], k=81)
+
+
+def test_neighbours_far_from_the_origin_are_those_of_float64() -> None:
+    generator = torch.Generator().manual_seed(0)
+    bank, x = (3000 + torch.randn(n, 16, generator=generator) for n in (120, 40))
+    y, model = torch.arange(120) % 3, torch.nn.Sequential(torch.nn.Identity(), torch.nn.Linear(16, 3))
+    names, shares = _company(model, (bank, y), x, ["0"], 10)
+    rows = [torch.nn.functional.normalize(one.double(), dim=1) for one in (x, bank)]
+    nearest = (rows[0] @ rows[1].T).argsort(dim=1, descending=True)[:, :10]
+    expected = (y[nearest] == model(x).argmax(1)[:, None]).double().mean(1)
+    assert names == ["0"]
+    torch.testing.assert_close(shares[:, 0], expected)

@@ -55,6 +55,13 @@ def test_tsne_sees_directions_only(clusters: tuple[Tensor, Tensor]) -> None:
     torch.testing.assert_close(embed(scaled), embed(x))
 
 
+@pytest.mark.parametrize("method", ["tsne", "pca"])
+def test_features_of_any_size_give_the_same_picture(method: str) -> None:
+    x = torch.randn(30, 50, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    one, other = (embed(scale * x, method=method) for scale in (1.0, 2.0**-560))
+    torch.testing.assert_close(one / one.abs().max(), other / other.abs().max())
+
+
 def test_perplexity_is_cut_to_a_third_of_the_others(clusters: tuple[Tensor, Tensor]) -> None:
     x = clusters[0]
     assert torch.equal(embed(x[:31], perplexity=10), embed(x[:31], perplexity=500))

@@ -4,6 +4,7 @@ import re
 import sys
 import warnings
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from torchvision.models.convnext import CNBlockConfig
 from graphmod import dynamic_graph, from_activations, layer_activations, layer_names, modularity_curve
 from graphmod._finished import finished_work
 from graphmod._passes import evaluation
-from graphmod.inputs import Graphs, Named, Nodes, first_tensor, forward, num_copies
+from graphmod.inputs import Graphs, Named, Nodes, first_tensor, forward, num_copies, output_tensor
 from graphmod.models import build
 from graphmod.pooling import pool_rows
 from graphmod.samples import batches, collect
@@ -303,6 +304,20 @@ def test_some_nodes_of_a_graph() -> None:
         dynamic_graph(model, [data, data][:0] or iter([data, data]), k=1)
 
 
+@dataclass
+class Found:
+    features: Tensor
+    logits: Tensor
+
+
+def test_logits_are_taken_by_their_name() -> None:
+    features, logits = torch.rand(2, 8), torch.rand(2, 3)
+    for output in (Found(features, logits), {"features": features, "logits": logits}):
+        assert first_tensor(output) is features
+        assert output_tensor(output) is logits
+    assert output_tensor({"features": features}) is features
+
+
 def test_rows_of_graphs_are_chosen_as_those_of_a_tensor() -> None:
     graphs = Graphs([Data(num_nodes=i, edge_index=torch.empty(2, 0, dtype=torch.long)) for i in range(1, 6)])
     numbers = torch.arange(1, 6)
@@ -413,6 +428,8 @@ def test_samples_that_do_not_fit() -> None:
 
 def test_copies() -> None:
     assert num_copies(Named({"a": torch.tensor([1, 1, 2]), "b": torch.tensor([0.5, 0.5, 0.5])})) == 1
+    table = torch.tensor([[1.0, 2.0, 1.0], [3.0, 4.0, 3.0]])
+    assert num_copies(table.T) == num_copies(torch.from_numpy(np.asfortranarray(table.T.numpy()))) == 1
     assert num_copies(Nodes(ring())) == num_copies(Graphs([ring()] * 3)) == 0
     given = {name: torch.cat([tensor[:6]] * 2) for name, tensor in texts().items()}
     with pytest.warns(UserWarning, match="6 of 12 samples are exact copies"):

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch_geometric.data import Batch, Data
 from torch_geometric.utils import homophily as pyg_homophily
 
-from graphmod import knn_graph
+from graphmod import knn_graph, leiden, modularity, worst_samples
 from graphmod._family import member, members
 from graphmod.graphs._topk import nearest_neighbors
 from graphmod.graphs.mutual_knn import mutual_knn_graph
@@ -219,6 +219,12 @@ def test_homophily_where_pyg_is_wrong(method: str) -> None:
     assert float(homophily(lonely, torch.tensor([0, 0, 1]), method="node")) == 1
 
 
+def test_class_sizes_count_in_float64() -> None:
+    pair = Data(edge_index=torch.tensor([[0], [1]]), num_nodes=7)
+    found = homophily(pair, torch.tensor([0, 0, 1, 1, 2, 2, 2]), method="edge_insensitive")
+    assert float(found) == pytest.approx((1 - 2 / 7) / 2, abs=1e-15)
+
+
 def test_homophily_counts_in_float64() -> None:
     target = torch.ones(2**24 + 2**20, dtype=torch.int64)
     target[::2] = 2
@@ -232,6 +238,31 @@ def test_homophily_of_an_unknown_kind() -> None:
 
 
 # --- features ---
+
+
+@pytest.mark.parametrize("name", ["silhouette", "class_distance_variance"])
+@pytest.mark.parametrize("scale", [1e-300, 1e-20, 1e200])
+def test_features_of_any_scale(name: str, scale: float) -> None:
+    x, y = torch.randn(60, 5, dtype=torch.float64), torch.arange(60) % 3
+    x[:, 0] += 2 * y
+    edges = torch.empty(2, 0, dtype=torch.int64)
+    one, other = (
+        member("graphmod.metrics", name)(Data(x=size * x, edge_index=edges, num_nodes=60, y=y)) for size in (1, scale)
+    )
+    torch.testing.assert_close(one, other)
+
+
+def test_tensors_that_carry_gradients() -> None:
+    x, y = torch.randn(40, 5, requires_grad=True), torch.arange(40) % 2
+    graph = knn_graph(x, 3, y=y, keep_x=True)
+    assert silhouette(graph).isfinite()
+    graph.edge_weight = graph.edge_weight.clone().requires_grad_()
+    assert len(leiden(graph)) == len(worst_samples(graph, num_samples=40)) == 40
+    modularity(graph).backward()
+    step = 1e-6 * torch.randn(len(graph.edge_weight), dtype=torch.float64)
+    weight, slope = graph.edge_weight.detach().double(), graph.edge_weight.grad.double()
+    ahead, behind = (float(modularity(graph.update({"edge_weight": weight + way * step}))) for way in (1, -1))
+    assert (ahead - behind) / 2 == pytest.approx(float(slope @ step), rel=1e-4)
 
 
 def test_silhouette_is_scikit_learns() -> None:

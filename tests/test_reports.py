@@ -66,6 +66,27 @@ def test_what_is_not_a_result_is_left_alone(tmp_path: Path) -> None:
     assert (tmp_path / "mine.txt").read_text() == "mine"
     (tmp_path / "empty").mkdir()
     write_result(tmp_path / "empty")
+    theirs = tmp_path / "theirs"
+    theirs.mkdir()
+    (theirs / "settings.json").write_text("{}")  # of an editor, say
+    (theirs / "manifest.json").write_text("[]")
+    with pytest.raises(FileExistsError, match="is not a result"):
+        write_result(theirs)
+    assert (theirs / "settings.json").read_text() == "{}"
+
+
+def test_a_result_with_a_file_of_somebody_else_is_left_alone(tmp_path: Path) -> None:
+    out = tmp_path / "study"
+    write_result(out)
+    (out / ".DS_Store").write_text("")
+    write_result(out, 2)
+    assert not (out / ".DS_Store").exists()
+    (out / "sub").mkdir()
+    (out / "sub/notes.txt").write_text("mine")
+    with pytest.raises(FileExistsError, match=r"study holds sub/notes.txt, which is no part of its result; move it"):
+        write_result(out, 3)
+    assert (out / "sub/notes.txt").read_text() == "mine"
+    assert pd.read_csv(out / "table.csv").a[0] == 2
 
 
 def test_a_folder_that_cannot_be_written_is_seen_at_once(tmp_path: Path) -> None:

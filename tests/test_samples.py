@@ -178,3 +178,10 @@ def test_a_draw_of_few_reads_few_where_labels_are_known(listed: bool, given: boo
         assert torch.equal(y[found], data.y[expected])
     with pytest.raises(ValueError, match="3 x 200 samples were asked for, there are 400; lower num_samples or repeats"):
         collect_draws(data, data.y if given else None, 200, 3)
+
+
+def test_three_parts_do_not_say_which_are_the_labels() -> None:
+    data = TensorDataset(torch.rand(6, 2), torch.arange(6) % 3, torch.arange(6) % 2)
+    for samples in (data, DataLoader(data, batch_size=3)):
+        with pytest.raises(TypeError, match=r"samples must come as x or \(x, y\); got 3 parts, of which any may be"):
+            collect(samples)

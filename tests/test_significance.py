@@ -103,6 +103,30 @@ def test_z_is_undefined_where_every_shuffle_is_the_same() -> None:
     assert float(found["p_value"]) == 1
 
 
+def test_moments_of_a_graph_with_more_nodes_than_fit_a_product_of_four() -> None:
+    n = 70_000
+    graph = Data(edge_index=torch.arange(n).view(2, -1), num_nodes=n, y=torch.arange(n) % 7)
+    mean, std = null_moments(graph)
+    shuffled = shuffled_modularity(graph, num_shuffles=60)
+    assert float(mean) == pytest.approx(float(shuffled.mean()), abs=4 * float(std) / 60**0.5)
+    assert float(std) == pytest.approx(float(shuffled.std()), rel=0.4)
+
+
+def test_z_of_a_class_of_one_among_thousands() -> None:
+    x = torch.rand(4000, 3, generator=torch.Generator().manual_seed(0))
+    graph, y = knn_graph(x, 3), (torch.arange(4000) == 5).long()
+    places = [(torch.arange(4000) == i).long() for i in range(0, 4000, 10)]  # a permutation is the place of that one
+    test = permutation_test(graph, y, num_permutations=10)
+    exact = torch.tensor([float(modularity(graph, one)) for one in places], dtype=torch.float64)
+    z = (float(modularity(graph, y)) - float(exact.mean())) / float(exact.std())
+    assert float(test["z"]) == pytest.approx(z, abs=0.2)
+
+
+def test_the_only_shuffle_of_one_node() -> None:
+    loop = Data(edge_index=torch.zeros(2, 1, dtype=torch.int64), num_nodes=1, y=torch.tensor([0]))
+    assert float(null_moments(loop, resolution=0.25)[0]) == float(modularity(loop, resolution=0.25)) == 0.75
+
+
 def test_seed() -> None:
     x, labels = blobs(100, 0.5, seed=0)
     graph = knn_graph(x, 3)

@@ -477,3 +477,28 @@ def test_a_last_batch_of_one_image_joins_the_one_before() -> None:
     x, y = torch.rand(9, 1, 4, 4), torch.arange(9) % 2
     net = nn.Sequential(nn.Flatten(), nn.BatchNorm1d(16), nn.Linear(16, 2))
     assert len(list(train(net, x, y, epochs=1, batch_size=4))) == 1
+
+
+def test_a_batch_of_one_by_choice_is_a_step(problem) -> None:
+    x, y = problem
+    model = nn.Sequential(nn.Flatten(), nn.Linear(64, 2))
+    steps = []
+    model.register_forward_hook(lambda module, inputs, _: steps.append(len(inputs[0])) if module.training else None)
+    list(train(model, x[:5], y[:5], epochs=1, batch_size=1))
+    assert steps == [1] * 5
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
+def test_networks_and_teachers_of_other_types(problem, dtype: torch.dtype) -> None:
+    teacher = network().to(dtype)
+    assert len(list(train(network(), *problem, epochs=1, teacher=teacher))) == 1
+    assert list(train(teacher, *problem, epochs=4, batch_size=30, lr=0.05))[-1]["train_accuracy"] > 0.6
+
+
+def test_rates_that_are_none_and_weights_that_are_lost() -> None:
+    x, y = torch.rand(20, 5), torch.arange(20) % 2
+    for lr in (math.nan, math.inf, -1.0):
+        with pytest.raises(ValueError, match=f"lr must be at least 0 and finite; got {lr}"):
+            list(train(nn.Linear(5, 2), x, y, epochs=1, lr=lr))
+    with pytest.raises(ValueError, match="weights are NaN or Inf after epoch 1; lower lr"):
+        list(train(nn.Linear(5, 2), 1e4 * x, y, epochs=1, lr=1e38))

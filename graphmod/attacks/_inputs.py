@@ -80,6 +80,11 @@ def gradient(loss: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     return found
 
 
+def widened(x: Tensor) -> Tensor:
+    """Returns images in float32 at least: in sixteen bits the gradient of an image that is known well is 0."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
 def cross_entropy(model: Model, y: Tensor) -> Callable[[Tensor], Tensor]:
     """Returns the cross-entropy of each image's label as a function of images."""
     return lambda x: F.cross_entropy(model(x), y, reduction="none")

@@ -77,7 +77,9 @@ def cw(
         if x.dtype.itemsize < 4:  # sixteen bits are enough for the model, not for the steps
             return attack(partial(_in_type, model, x.dtype), x.float(), y)
         x = x.clamp(0, 1)
-        best, nearest = x.clone(), torch.full((len(x),), torch.inf, dtype=x.dtype, device=x.device)
+        with torch.no_grad():
+            fools = _fools(_gap(model(x), y[:, None]), confidence)
+        best, nearest = x.clone(), torch.where(fools, 0.0, torch.inf).to(x.dtype)
         c = torch.full_like(nearest, initial_c)
         low, high = torch.zeros_like(c), torch.full_like(c, 10 * ENOUGH)
         for _ in range(search_steps):
@@ -97,6 +99,15 @@ def _in_type(model: Model, dtype: torch.dtype, x: Tensor) -> Tensor:
     return model(x.to(dtype)).float()
 
 
+def _gap(logits: Tensor, true: Tensor) -> Tensor:
+    """By how much the true class's logit is above the largest other one, `[N]`."""
+    return logits.gather(1, true).squeeze(1) - logits.scatter(1, true, -torch.inf).amax(1)
+
+
+def _fools(gap: Tensor, confidence: float) -> Tensor:
+    return (gap < 0) & (gap <= -confidence)
+
+
 def _nearest(
     model: Model, x: Tensor, y: Tensor, c: Tensor, confidence: float, steps: int, lr: float
 ) -> tuple[Tensor, Tensor]:
@@ -109,13 +120,12 @@ def _nearest(
     for step in range(1, steps + 1):
         w = w.detach().requires_grad_()
         image = (w.tanh() + 1) / 2
-        logits = run(image)
-        gap = logits.gather(1, true).squeeze(1) - logits.scatter(1, true, -torch.inf).amax(1)
+        gap = _gap(run(image), true)
         distance = (image - x).flatten(1).square().sum(1)
         loss = distance + c * (gap + confidence).clamp(min=0)
         (slope,) = torch.autograd.grad(loss.sum(), w)
         image, gap, distance, loss = (one.detach() for one in (image, gap, distance, loss))
-        better = goes_on & (gap < 0) & (gap <= -confidence) & (distance < nearest[rows])
+        better = goes_on & _fools(gap, confidence) & (distance < nearest[rows])
         nearest[rows] = distance.where(better, nearest[rows])
         best[rows] = image.where(better[:, None, None, None], best[rows])
 
@@ -127,7 +137,7 @@ def _nearest(
             idle, last = torch.where(loss < 0.9999 * last, 0, idle + 1), loss
             pull = lr * (slope.square() / size).flatten(1).sum(1) / loss  # by which a step shrinks the loss, as a share
             back = DOUBT * (steps - step) * (steps / step) ** 0.5 * pull  # as the mean of the squares fades, it grows
-            lost = (gap < 0) & (gap <= -confidence) & ((distance / nearest[rows]).log() > back)
+            lost = _fools(gap, confidence) & ((distance / nearest[rows]).log() > back)
             goes_on &= (idle < PATIENCE) & ~lost
             left = int(goes_on.sum())
             if not left:

@@ -76,7 +76,7 @@ def jsma(
                 number = model(x[:1]).shape[1]
             if t.min() < 0 or t.max() >= number:
                 raise ValueError(f"targets must be in 0 … {number - 1}; got {int(t.min())} to {int(t.max())}")
-        return _towards(model, x, t, theta, int(x[0].numel() * gamma / 2))
+        return _towards(model, x, t, theta, int(x[0].numel() * gamma / 2 + 1e-9))
 
     return by_batch("jsma", attack, model, images, labels, batch_size, compat, progress)
 

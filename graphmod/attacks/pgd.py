@@ -5,7 +5,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from ._inputs import Compat, Model, by_batch, check_eps, cross_entropy, generators, gradient, norms, within
+from ._inputs import Compat, Model, by_batch, check_eps, cross_entropy, generators, gradient, norms, widened, within
 from ._prepared import replayed
 
 
@@ -27,6 +27,8 @@ def pgd(
     """Climbs the loss in steps, each put back into the ball of radius eps around the image and into [0, 1].
 
         x ← clip(x₀ + project(x + α g − x₀), 0, 1),  g = sign ∇ or ∇ / ‖∇‖₂,  ∇ = ∇ₓ cross_entropy(model(x), y)
+
+    The loss is taken in the type of the images; on `images.double()` see `fgsm`.
 
     Args:
         model: A classifier of images in [0, 1]; it is left as it was.
@@ -69,14 +71,16 @@ def pgd(
         eps, step_size, steps, norm, random_start = 0.3, 0.01, 40, "linf", True
     step = 2.5 * eps / steps if step_size is None else step_size
 
-    def attack(model: Model, x: Tensor, y: Tensor) -> Tensor:
+    def attack(model: Model, given: Tensor, y: Tensor) -> Tensor:
+        x = widened(given)
         found = (x + _start(x, eps, norm, seed)).clamp(0, 1) if random_start else x
         loss = cross_entropy(replayed(model, x, steps), y)
         for _ in range(steps):
             slope = gradient(loss, found)
             ahead = slope.sign() if norm == "linf" else slope / norms(slope).clamp(min=1e-12)
             found = (x + _project(found + step * ahead - x, eps, norm)).clamp(0, 1)
-        return found if compat else within(found, x, eps, norm)
+        found = found.to(given.dtype)
+        return found if compat else within(found, given, eps, norm)
 
     return by_batch("pgd", attack, model, images, labels, batch_size, compat, progress)
 

@@ -1,7 +1,8 @@
 """The direction of a layer's output against its input."""
 
-from torch.nn.functional import cosine_similarity
+from torch import Tensor
 
+from .._tensors import unit_rows
 from ._state import State
 
 
@@ -9,6 +10,8 @@ def block_influence(state: State) -> dict[str, float]:
     """Prefers the layer that turns its input least.
 
     damage = 1 − mean over the samples of cos(input, output)
+
+    A sample that is zero before and after does not turn: its cosine counts as 1.
 
     Args:
         state: The network and its layers.
@@ -20,5 +23,10 @@ def block_influence(state: State) -> dict[str, float]:
         Men et al., "ShortGPT: Layers in Large Language Models are More Redundant Than You Expect", 2024, eq. 1, with
         the whole output of a sample for the hidden state of a token.
     """
-    around = state.around()
-    return {layer: 1 - float(cosine_similarity(before, after, dim=1).mean()) for layer, before, after in around}
+    return {layer: 1 - float(_cosine(before, after).mean()) for layer, before, after in state.around()}
+
+
+def _cosine(x: Tensor, y: Tensor) -> Tensor:
+    """The cosine of each row of x and that of y, float64 `[N]`."""
+    x, y = unit_rows(x), unit_rows(y)
+    return (x * y).sum(dim=1) + (~(x.any(dim=1) | y.any(dim=1))).double()

@@ -75,8 +75,8 @@ def nearest_neighbors(
         >>> nearest_neighbors(x, 1)[1].flatten()
         tensor([1, 0, 1])
     """
+    x = x.detach() if isinstance(x, Tensor) else x
     _check(x, k, f"layer {layer!r}" if layer is not None else "x")
-    x = x.detach()
     if metric == "euclidean":
         centred = x.double() - x.double().mean(dim=0)
         square = centred.square().sum(dim=1)
@@ -121,7 +121,7 @@ def _search_all(
             product.addmm_(features[rows], features.T)
         product = score(product, rows)
         product.diagonal(start).fill_(self_similarity)
-        found.append(_largest(product, k))
+        found.append(largest(product, k))
     similarity, index = (all_rows(torch.cat(parts), len(x)) for parts in zip(*found, strict=True))
     return similarity, index
 
@@ -162,7 +162,7 @@ def _negative_square(square: Tensor, product: Tensor, rows: slice) -> Tensor:
     return product.mul_(2).sub_(square[rows, None]).sub_(square).div_(tie).round_().mul_(tie).clamp_(max=0)
 
 
-def _largest(values: Tensor, k: int) -> tuple[Tensor, Tensor]:
+def largest(values: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """The k largest of each row by (−value, index); `torch.topk` alone promises no order among equals."""
     num_columns = values.shape[1]
     top, index = values.topk(min(k + 1, num_columns), dim=1)

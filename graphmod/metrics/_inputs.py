@@ -213,7 +213,7 @@ def over_features(graph: Data, labels: Tensor | None, function: Callable[[Tensor
         raise ValueError(f"the features x must hold at least one number; got {list(x.shape)}")
     if not x.isfinite().all():
         raise ValueError("the features x hold NaN or Inf")
-    labels, x = node_labels(graph, labels), x.reshape(len(x), -1).double()
+    labels, x = node_labels(graph, labels), x.detach().reshape(len(x), -1).double()
     if not isinstance(graph, Batch):
         return function(x, labels)
     parts = zip(x.split(graph.ptr.diff().tolist()), labels.split(graph.ptr.diff().tolist()), strict=True)

@@ -59,7 +59,7 @@ def homophily(graph: Data, labels: Tensor | None = None, *, method: Method = "ed
     share = scatter(same, group[target], dim_size=groups) / group[target].bincount(minlength=groups)
     if method == "edge_insensitive":
         size = node_graph.bincount(minlength=num_graphs)[group_graph]
-        share = (share.nan_to_num() - group.bincount(minlength=groups) / size).clamp(min=0)
+        share = (share.nan_to_num() - group.bincount(minlength=groups).double() / size).clamp(min=0)
         share = scatter(share, group_graph, dim_size=num_graphs)
         number = group_graph.bincount(minlength=num_graphs) - 1
         edges = node_graph[target].bincount(minlength=num_graphs)

@@ -119,7 +119,7 @@ def _class_sums(graph: Data, labels: Tensor, num_classes: int) -> tuple[Tensor, 
     weight = edge_weights(graph)
     source, target = graph.edge_index.contiguous()  # index2ptr is wrong for a strided view such as `pairs.T`
     num_pairs = num_classes**2
-    if weight.is_cpu and num_pairs <= MAX_PAIRS:
+    if weight.is_cpu and num_pairs <= MAX_PAIRS and not weight.requires_grad:  # bincount has no derivative
         small = labels.to(next(kind for kind in SMALL if num_pairs <= torch.iinfo(kind).max))
         pair = small.index_select(0, source).mul_(num_classes).add_(small.index_select(0, target))
         matrix = torch.bincount(pair, weight, num_pairs).double().view(num_classes, num_classes)

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 from torch_geometric.data import Data
 
+from .._tensors import unit_rows
 from ._inputs import over_features
 
 
@@ -41,5 +42,5 @@ def _silhouette(x: Tensor, labels: Tensor) -> Tensor:
 
     value = torch.nan
     if 1 < len(labels.unique()) < len(labels):
-        value = silhouette_score(x.cpu().numpy(), labels.cpu().numpy(), metric="cosine")
+        value = silhouette_score(unit_rows(x).cpu().numpy(), labels.cpu().numpy(), metric="cosine")
     return torch.tensor(value, dtype=torch.float64, device=x.device)
