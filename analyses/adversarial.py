@@ -16,18 +16,17 @@ import pandas as pd
 import torch
 
 from graphmod import dynamic_graph, layer_names
-from graphmod.adversarial import attack_strength, attacks_and_controls, recognized
+from graphmod.adversarial import attack_strength, attacks_and_controls
 from graphmod.attacked_curves import attacked_curve, attacked_curves, first_departure, strength_sweep
-from graphmod.attacks import attack_settings
+from graphmod.attacks import attack_settings, check_eps
 from graphmod.commandline import run
 from graphmod.datasets import load
-from graphmod.detection import detection, lost_neighbors
+from graphmod.detection import attacked_and_bank, detection, lost_neighbors
 from graphmod.models import build
 from graphmod.plots.conditions import plot_conditions
 from graphmod.plots.sweep import plot_sweep
 from graphmod.published import published_attacks
 from graphmod.reports import result_folder, write_figure, write_settings, write_table
-from graphmod.samples import others
 
 SMOKE = {"num_samples": 60, "attacks": ("pgd", "jsma"), "strengths": (0.1,)}
 
@@ -78,13 +77,14 @@ def main(
     settings = dict(locals())
     if len(evolution) != 2:
         raise ValueError(f"evolution must be two numbers, candidates and generations; got {len(evolution)}")
+    for one in strengths:
+        check_eps(one)
     beside = published_attacks(published, attacks) if published else {}
     with result_folder(out) as folder:
         data = load(dataset, split=split, image_size=image_size)
         network = build(model, num_classes=len(data.classes), weights=weights, device=device, seed=seed)
         layer_names(network, layers)  # a wrong name is said before the attacks
-        chosen = recognized(network, data.images, data.labels, num_samples, seed=seed)
-        rest = others(chosen, len(data.labels))
+        chosen, rest = attacked_and_bank(network, data.images, data.labels, num_samples, seed=seed)
         x, y = data.images[chosen], data.labels[chosen]
         own = {"seed": seed, "eps": eps, "compat": compat, "population": evolution[0], "generations": evolution[1]}
         conditions = attacks_and_controls(network, x, y, attacks, own)
@@ -99,19 +99,19 @@ def main(
         for part in (attack_strength(network, x, y, {"clean": x, **conditions}), first_departure(curves), caught):
             table = table.merge(part, how="left")
         lost = {name: lost_neighbors(graphs["clean"], graphs[name]) for name in conditions}
-        people = pd.DataFrame({name: first for name, (_, first) in lost.items()})
-        people.insert(0, "id", [data.ids[row] for row in chosen.tolist()])
+        firsts = {name: first for name, (_, first) in lost.items()}  # the layer at which a sample loses its class
+        per_sample = pd.DataFrame({"id": [data.ids[row] for row in chosen.tolist()], **firsts})
         write_table(folder / "table.csv", table)
         write_table(folder / "curves.csv", curves)
         write_table(folder / "lost.csv", pd.concat([one.assign(condition=name) for name, (one, _) in lost.items()]))
-        write_table(folder / "samples.csv", people)
+        write_table(folder / "samples.csv", per_sample)
         write_figure(folder / "figure.png", plot_conditions(curves[curves.samples == "all"], controls, beside))
         write_figure(folder / "fooled.png", plot_conditions(curves.query("samples != 'all' or condition == 'clean'")))
-        for one in [name for name in attacks if "eps" in attack_settings(name)][:1]:
-            sweep = strength_sweep(network, x, y, one, strengths, layers=layers, k=k, seed=seed)
+        if swept := next((name for name in attacks if "eps" in attack_settings(name)), None):
+            sweep = strength_sweep(network, x, y, swept, strengths, layers=layers, k=k, seed=seed)
             write_table(folder / "strengths.csv", sweep)
             write_figure(folder / "strengths.png", plot_sweep(sweep, "eps"))
-        write_settings(folder, settings, samples=list(people.id))
+        write_settings(folder, settings, samples=list(per_sample.id))
     print(f"{table.round(3).to_string(index=False)}\n\nTables, figures and settings are in {out}")
     return table
 

@@ -9,9 +9,10 @@ from torch import Tensor, nn
 
 from ._tensors import unit_rows
 from .activations import each_layer
-from .adversarial import predictions
+from .adversarial import predictions, recognized
 from .graphs._topk import TIE, largest
 from .metrics._neighbors import vote
+from .samples import others
 
 
 def lost_neighbors(clean: Mapping[str, Any], moved: Mapping[str, Any]) -> tuple[pd.DataFrame, list[str | None]]:
@@ -35,6 +36,28 @@ def lost_neighbors(clean: Mapping[str, Any], moved: Mapping[str, Any]) -> tuple[
         rows.append((layer, depth, float(lost.double().mean()), float(won.double().mean())))
         first = [layer if one is None and out else one for one, out in zip(first, lost.tolist(), strict=True)]
     return pd.DataFrame(rows, columns=["layer", "depth", "lost", "won"]), first
+
+
+def attacked_and_bank(
+    model: nn.Module, images: Tensor, labels: Tensor, num_samples: int, *, k: int = 10, seed: int = 0
+) -> tuple[Tensor, Tensor]:
+    """Draws the images that are to be attacked, see `recognized`, and leaves the others as the bank of `detection`.
+
+    Returns:
+        Row numbers of both, int64.
+
+    Raises:
+        ValueError: If the network is right on fewer, or one of the two parts is too small for `detection`.
+    """
+    chosen = recognized(model, images, labels, num_samples, seed=seed)
+    rest = others(chosen, len(labels))
+    _check_sizes(len(rest), len(chosen), k)
+    return chosen, rest
+
+
+def _check_sizes(bank: int, images: int, k: int) -> None:
+    if bank < k or images < 4:
+        raise ValueError(f"detection needs k = {k} images in the bank and 4 others; got {bank}, {images}")
 
 
 def detection(
@@ -78,8 +101,7 @@ def detection(
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    if len(bank[1]) < k or len(images) < 4:
-        raise ValueError(f"detection needs k = {k} images in the bank and 4 others; got {len(bank[1])}, {len(images)}")
+    _check_sizes(len(bank[1]), len(images), k)
     order = torch.randperm(len(images), generator=torch.Generator().manual_seed(seed))
     fitted, judged = order[: len(order) // 2], order[len(order) // 2 :]
     names, clean = _company(model, bank, images, layers, k)

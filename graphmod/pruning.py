@@ -171,15 +171,7 @@ def plan_removal(
     left = [layer for layer in that_can_go(table) if names is None or layer in names]
     if num_layers is not None and not (isinstance(num_layers, Integral) and 1 <= num_layers <= len(left)):
         raise ValueError(f"num_layers must be from 1 to {len(left)}, the layers that can go; got {num_layers}")
-    whole = cost(model, x[:1])["macs"]
-    limit = None if max_macs is None else max_macs if max_macs > 1 else max_macs * whole
-    if limit is not None:
-        least = cost(without(model, left), x[:1])["macs"]
-        if not least <= limit < whole:
-            raise ValueError(
-                f"max_macs must be at least {least / whole:.3f} and below 1, or at least {least} and below {whole}; "
-                f"got {max_macs}"
-            )
+    limit = None if max_macs is None else macs_limit(model, x[:1], left, max_macs)
     judge = find_criterion(criterion) if isinstance(criterion, str) else criterion
     name = criterion if isinstance(criterion, str) else getattr(criterion, "__name__", "criterion")
     at = _judged_at(model, x[:2], at, left)
@@ -208,6 +200,22 @@ def plan_removal(
             rows.append({**row, "macs": now["macs"], "num_parameters": now["num_parameters"]})
             bar.update()
     return pd.DataFrame(rows)
+
+
+def macs_limit(model: nn.Module, sample: Tensor, layers: Sequence[str], max_macs: float) -> float:
+    """Returns how many multiply-adds a sample a network may need, which `max_macs` says as `plan_removal` takes it.
+
+    Raises:
+        ValueError: If the network without any of the layers needs more, or the whole one no more.
+    """
+    whole, least = (cost(one, sample)["macs"] for one in (model, without(model, layers)))
+    limit = max_macs if max_macs > 1 else max_macs * whole
+    if not least <= limit < whole:
+        raise ValueError(
+            f"max_macs must be at least {least / whole:.3f} and below 1, or at least {least} and below {whole}; "
+            f"got {max_macs}"
+        )
+    return limit
 
 
 def _judged_at(model: nn.Module, sample: Tensor, at: str | None, layers: Sequence[str]) -> str:

@@ -12,10 +12,10 @@ from ._layers import LayerName
 from .activations import layer_sizes
 from .costs import latency
 from .curves import modularity_curve
-from .pruning import beyond_layout, drop_layers, plan_removal, removable_layers
+from .pruning import beyond_layout, drop_layers, macs_limit, plan_removal, removable_layers
 from .removal import compare_networks
 from .samples import draw, others
-from .surgery import names_before
+from .surgery import names_before, that_can_go
 from .training import train
 
 MEASURED = 500
@@ -99,15 +99,17 @@ def prune_and_train(
     judged = {"held_out": chosen, "test_images": test[0], "test_labels": test[1]}
     options |= {"batch_size": batch_size, "seed": seed, **judged}
     whole, parts = drop_layers(model, [], data[0][:1]), []
+    there = removable_layers(whole, chosen[0][:2])
+    beyond = beyond_layout(whole, layout) if layout else []
+    macs_limit(whole, chosen[0][:1], that_can_go(there), max_macs)  # what cannot be is said before anything is trained
     if first_epochs:
         parts.append(train_alike({"whole, before": whole}, *left, epochs=first_epochs, **options))
-    there = removable_layers(whole, chosen[0][:2])
     plans = {
         name: plan_removal(whole, *chosen, max_macs=max_macs, criterion=name, layers=there, seed=seed)
         for name in criteria
     }
     if layout:
-        plans["layout " + "-".join(map(str, layout))] = pd.DataFrame({"layer": beyond_layout(whole, layout)})
+        plans["layout " + "-".join(map(str, layout))] = pd.DataFrame({"layer": beyond})
     plans = {"whole": pd.DataFrame({"layer": []}), **plans}
     networks = {name: drop_layers(whole, list(plan.layer), data[0][:1]) for name, plan in plans.items()}
     table = compare_networks(networks, chosen[0], *test)

@@ -5,6 +5,7 @@ import torch
 from torch import Tensor, nn
 
 import graphmod.adversarial as adversarial
+from analyses import adversarial as study
 from graphmod._finished import finished_work
 from graphmod.adversarial import (
     attack_strength,
@@ -127,3 +128,11 @@ def test_the_median_of_two_changes_lies_between_them() -> None:
 def test_predictions_of_a_network_in_bfloat16() -> None:
     model, x, y = planted(12)
     assert torch.equal(predictions(model.bfloat16(), x).argmax(1), y)
+
+
+def test_strengths_that_are_none_are_said_first(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(study, "build", None)
+    with pytest.raises(ValueError, match="eps must be at most 1, the range of the images; got 2.0"):
+        study.main(strengths=(0.1, 2.0), out=tmp_path / "out")
+    with pytest.raises(ValueError, match="eps must be above 0; got -0.1"):
+        study.main(strengths=(-0.1,), out=tmp_path / "out")

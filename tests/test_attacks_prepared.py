@@ -71,6 +71,15 @@ class Naming(Small):
         return {"logits": super().forward(x)}
 
 
+class Gated(Small):
+    """Reads what the batch norm reads, in a way that two dark images do not show."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.conv(x)
+        gate = x.detach().abs().mean((1, 2, 3)) > 0.5
+        return self.norm(x).relu().mean((2, 3)) * (1 + gate[:, None])
+
+
 class Batchwise(Small):
     def __init__(self) -> None:
         super().__init__()
@@ -92,7 +101,7 @@ def images(n: int = 5) -> Tensor:
     ("kind", "folds"),
     [
         (Small, True), (Viewing, True), (Naming, True), (Sharing, False), (Twice, False), (InPlace, False),
-        (Batchwise, False), (hooked, False),
+        (Gated, False), (Batchwise, False), (hooked, False),
     ],
 )  # fmt: skip
 def test_a_prepared_model_is_the_same(kind: Callable[[], nn.Module], folds: bool, dtype: torch.dtype) -> None:
@@ -108,6 +117,14 @@ def test_a_prepared_model_is_the_same(kind: Callable[[], nn.Module], folds: bool
     assert not any("forward" in vars(one) or one._forward_pre_hooks for one in model.modules())
     assert len(model.conv._forward_hooks) == (kind is hooked)
     assert torch.equal(output_tensor(model(x)), before)
+
+
+def test_what_two_images_do_not_show() -> None:
+    model, x = Gated().eval(), images(6)
+    x[:2] = 0
+    with prepared(model) as run:
+        for _ in range(3):
+            torch.testing.assert_close(run(x), model(x))
 
 
 def test_many_images_are_worth_it_in_one_pass() -> None:

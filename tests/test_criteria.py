@@ -264,3 +264,17 @@ def test_new_weights_touch_no_other_device(planted, monkeypatch: pytest.MonkeyPa
     find_criterion("sr_init")(state(planted))
     assert build("vgg11", seed=3)(torch.rand(1, 3, 32, 32, generator=torch.Generator())).shape == (1, 10)
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_convolutions_of_a_chain_are_a_stage_where_their_outputs_have_one_size() -> None:
+    """VGG16's lie in one container: of three 8 x 8 layers two can go, and so on."""
+    model, x, y = build("vgg16", seed=0).eval(), torch.rand(20, 3, 32, 32), torch.arange(20) % 2
+    left = [
+        name
+        for name, ok in zip(*(removable_layers(model, x[:2])[one] for one in ("layer", "removable")), strict=True)
+        if ok
+    ]
+    found = State(model, model, x, y, left, left[-1]).stages()
+    assert [len(stage) for stage in found.values()] == [1, 1, 2, 2, 3]
+    uniform = plan_removal(model, x, y, num_layers=3, criterion="uniform").layer.tolist()
+    assert uniform == [left[-1], left[-2], left[-4]]

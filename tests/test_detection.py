@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from graphmod import dynamic_graph
-from graphmod.detection import _company, detection, lost_neighbors
+from graphmod.detection import _company, attacked_and_bank, detection, lost_neighbors
 
 
 def test_lost_and_won_neighbours_are_counted_where_they_are() -> None:
@@ -35,6 +35,15 @@ def network_and_bank() -> tuple[nn.Module, tuple[torch.Tensor, torch.Tensor], to
     head.weight.data[:, 0] = torch.tensor([-10.0, 10.0])
     head.bias.data = torch.tensor([6.5, -6.5])
     return nn.Sequential(nn.Flatten(), head), (x[:80], y[:80]), x[80:]
+
+
+def test_a_bank_that_is_too_small_is_said_before_anything_is_attacked() -> None:
+    x = torch.rand(30, 4)
+    y = x.argmax(1)
+    chosen, rest = attacked_and_bank(torch.nn.Identity(), x, y, 20, seed=1)
+    assert sorted([*chosen.tolist(), *rest.tolist()]) == list(range(30))
+    with pytest.raises(ValueError, match="detection needs k = 10 images in the bank and 4 others; got 6, 24"):
+        attacked_and_bank(torch.nn.Identity(), x, y, 24)
 
 
 def test_an_image_that_keeps_other_company_is_found() -> None:

@@ -57,6 +57,23 @@ def test_everything_is_planned_trained_and_judged_as_by_hand(digits) -> None:
     assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [({"layout": (9, 9)}, "layout must be at most"), ({"max_macs": 0.01}, "max_macs must be at least 0.183")],
+)
+def test_what_cannot_be_is_said_before_anything_is_trained(digits, monkeypatch, options: dict, message: str) -> None:
+    def never(*_: object, **__: object) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr("graphmod.retraining.train", never)
+    model, x, y = digits
+    with pytest.raises(ValueError, match=message):
+        prune_and_train(
+            model, (x[:200], y[:200]), (x[200:], y[200:]),
+            **{"criteria": ["gain"], "max_macs": 0.5, "num_samples": 60, "first_epochs": 1, "epochs": 1, **options},
+        )  # fmt: skip
+
+
 def test_bytes_are_pixels_for_every_step() -> None:
     x = torch.randint(0, 256, (60, 3, 6, 6), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     y = (x[:, 0].float().mean((1, 2)) > 127).long()

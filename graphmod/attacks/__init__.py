@@ -12,6 +12,7 @@ from functools import partial
 from torch import Tensor
 
 from .._family import member
+from ._inputs import check_eps as check_eps
 
 
 def find_attack(name: str) -> Callable[..., Tensor]:

@@ -8,8 +8,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch._C import DisableTorchFunction
 from torch.nn.utils.fusion import fuse_conv_bn_weights
+from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_leaves
 
+from .._passes import hooks
 from .._tensors import check_classes
 from ..inputs import moved, output_tensor
 from ._graph import SHARE, recorded
@@ -160,35 +164,59 @@ def _close(model: Model, x: Tensor, expected: Tensor, share: float) -> bool:
         return False
 
 
-def _pairs(model: nn.Module, x: Tensor) -> tuple[list[tuple[nn.Conv2d, nn.BatchNorm2d]], Tensor]:
-    """Convolutions whose output goes as it is into a batch norm with statistics; both run once, and have no hooks.
+class _Readers(TorchFunctionMode):
+    """Notes which convolutions have an output that anything reads but the batch norm behind it."""
 
-    The model's output is returned, too.
+    def __init__(self) -> None:
+        super().__init__()
+        self.made: dict[int, tuple[nn.Conv2d, Tensor, int]] = {}
+        self.others: set[nn.Conv2d] = set()
+        self.in_norm = False
+
+    def __torch_function__(self, function: Any, _types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if not self.in_norm:
+            read = (self.made.get(id(one)) for one in tree_leaves((args, kwargs)) if isinstance(one, Tensor))
+            self.others.update(found[0] for found in read if found is not None)
+        return function(*args, **(kwargs or {}))
+
+
+def _pairs(model: nn.Module, x: Tensor) -> tuple[list[tuple[nn.Conv2d, nn.BatchNorm2d]], Tensor]:
+    """Convolutions whose output goes, as it is, into a batch norm with statistics and nowhere else; both without hooks.
+
+    Both run once. The model's output is returned, too.
     """
-    made: dict[int, tuple[nn.Conv2d, Tensor, int]] = {}
-    found: list[tuple[nn.Conv2d, nn.BatchNorm2d]] = []
+    readers, found = _Readers(), []
     runs: Counter[nn.Module] = Counter()
 
-    def after(layer: Any, _inputs: Any, output: Tensor) -> None:
+    def after_convolution(layer: Any, _inputs: Any, output: Tensor) -> None:
         runs[layer] += 1
-        made[id(output)] = layer, output, output._version  # which is held, so that no other gets its id
+        with DisableTorchFunction():
+            readers.made[id(output)] = layer, output, output._version  # which is held, so that no other gets its id
 
-    def before(layer: Any, inputs: Any) -> None:
+    def before_norm(layer: Any, inputs: Any) -> None:
         runs[layer] += 1
-        convolution, _, version = made.get(id(inputs[0]), (None, None, -1))
-        if convolution is not None and inputs[0]._version == version:
-            found.append((convolution, layer))
+        with DisableTorchFunction():
+            convolution, _, version = readers.made.get(id(inputs[0]), (None, None, -1))
+            if convolution is not None and inputs[0]._version == version:
+                found.append((convolution, layer))
+        readers.in_norm = True
 
-    with ExitStack() as hooks:
+    def after_norm(*_: Any) -> None:
+        readers.in_norm = False
+
+    with hooks() as hook:
         for layer in model.modules():
             theirs = "forward" in vars(layer) or _has_hooks(layer)
             if type(layer) is nn.Conv2d and not theirs:
-                hooks.callback(layer.register_forward_hook(after).remove)
+                hook(layer.register_forward_hook(after_convolution))
             if type(layer) is nn.BatchNorm2d and layer.running_mean is not None and not theirs:
-                hooks.callback(layer.register_forward_pre_hook(before).remove)
-        output = output_tensor(model(x))
+                hook(layer.register_forward_pre_hook(before_norm))
+                hook(layer.register_forward_hook(after_norm))
+        with readers:
+            output = output_tensor(model(x))
     uses = Counter(convolution for convolution, _ in found)
-    return [pair for pair in found if uses[pair[0]] == runs[pair[0]] == runs[pair[1]] == 1], output
+    alone = [pair for pair in found if uses[pair[0]] == runs[pair[0]] == runs[pair[1]] == 1]
+    return [pair for pair in alone if pair[0] not in readers.others], output
 
 
 def _fold(convolution: nn.Conv2d, norm: nn.BatchNorm2d, undo: ExitStack) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from torch import Tensor, nn
@@ -58,6 +59,15 @@ class State:
     def whole_gains(self) -> dict[str, float]:
         """Returns the gains of all layers of the plan in the network before any removal."""
         return self.once("gains", replace(self, model=self.intact).gains)
+
+    def stages(self) -> dict[str, list[str]]:
+        """Returns the layers that can go by their stage: those of one holder whose outputs have one size, in order."""
+        around = partial(around_each, self.intact, self.images[:2], self.layers)
+        sizes = self.once("sizes", lambda: {layer: after.shape[1] for layer, _, after in around()})
+        found: dict[str, list[str]] = {}
+        for layer in self.layers:
+            found.setdefault(f"{layer.rpartition('.')[0]} {sizes[layer]}", []).append(layer)
+        return found
 
     def judge(self, damage: Callable[[Trial], float], at: Sequence[str] = ()) -> dict[str, float]:
         """Returns the damage by layer of a function of a trial."""

@@ -1,6 +1,7 @@
 """How many layers each stage can spare, by the published reading."""
 
-from .._layers import stages
+from collections import Counter
+
 from ._state import State
 
 
@@ -11,17 +12,19 @@ def plateau_by_stage(state: State) -> dict[str, float]:
     stage needs, and its first ones, which take what the stage before gives, are kept.
 
     Args:
-        state: The network and its layers, in its order; a stage is the layers whose names differ in the last part only.
+        state: The network and its layers, in its order; a stage is the layers of one holder, such as `layer1`, whose
+            outputs have one size.
 
     Returns:
         The place of each layer in the order of removal.
     """
-    curve = state.whole_gains()
-    left = stages(state.layers)
-    spared = {name: len(there) - len(left.get(name, [])) for name, there in stages(curve).items()}
+    curve, left = state.whole_gains(), state.stages()
+    whole = state.once("stages", lambda: {layer: name for name, there in left.items() for layer in there})
+    spared = Counter(whole.values())
+    spared.subtract({name: len(there) for name, there in left.items()})
     order = []
     for layer in sorted(curve, key=lambda layer: curve[layer]):
-        stage = layer.rpartition(".")[0]
+        stage = whole[layer]
         if spared[stage]:
             spared[stage] -= 1  # one of those that are gone
         else:

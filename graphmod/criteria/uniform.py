@@ -1,13 +1,12 @@
 """All stages alike."""
 
-from .._layers import stages
 from ._state import State
 
 
 def uniform(state: State) -> dict[str, float]:
     """Prefers the last layer of the stage that has most left, of equal ones the last, so that all keep equally many.
 
-    A stage is the layers whose names differ in the last part only.
+    A stage is the layers of one holder, such as `layer1`, whose outputs have one size.
 
     Args:
         state: The layers, in the order of the network.
@@ -15,7 +14,7 @@ def uniform(state: State) -> dict[str, float]:
     Returns:
         The place of each layer in the order of removal.
     """
-    left, order = stages(state.layers), []
+    left, order = state.stages(), []
     while any(left.values()):
         order.append(max(reversed(left.values()), key=len).pop())
     return {layer: float(order.index(layer)) for layer in state.layers}
