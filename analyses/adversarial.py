@@ -100,7 +100,7 @@ def main(
             table = table.merge(part, how="left")
         lost = {name: lost_neighbors(graphs["clean"], graphs[name]) for name in conditions}
         firsts = {name: first for name, (_, first) in lost.items()}  # the layer at which a sample loses its class
-        per_sample = pd.DataFrame({"id": [data.ids[row] for row in chosen.tolist()], **firsts})
+        per_sample = pd.DataFrame({"id": data.names(chosen), **firsts})
         write_table(folder / "table.csv", table)
         write_table(folder / "curves.csv", curves)
         write_table(folder / "lost.csv", pd.concat([one.assign(condition=name) for name, (one, _) in lost.items()]))

@@ -67,6 +67,8 @@ def main(
         out: Folder of the result.
     """
     settings = dict(locals())
+    if not 1 <= shown <= 12:
+        raise ValueError(f"shown must be from 1 to 12; got {shown}")
     with result_folder(out) as folder:
         samples = load(dataset, split=split, num_samples=num_samples, order=order, seed=seed, image_size=image_size)
         network = build(
@@ -91,7 +93,7 @@ def main(
         places = layer_positions(parts, seed=seed)
         edges = [graph.edge_index.cpu() for graph in parts.values()]
         strength = [graph.edge_weight.cpu() for graph in parts.values()]
-        labels, ids = samples.labels[few], [samples.ids[row] for row in few.tolist()]
+        labels, ids = samples.labels[few], samples.names(few)
         titles = [f"{row.layer}\nQ = {row.modularity:.2f}" for row in part_curve.itertuples()]
         strip = [[part[step] for step in steps] for part in (edges, titles, strength)]
 

@@ -86,16 +86,15 @@ def main(
         # The dynamic graph of the first draw: its communities over all layers at once, and the way of each sample.
         names, first = list(graphs[0]), list(graphs[0].values())
         found = temporal_leiden(first, coupling=coupling, resolution=resolution, seed=seed)
-        events = community_events(found).drop(columns="depth").add_prefix("temporal_")
-        curve = summarize(values).join(events)
-        people = worst_samples(first[-1], num_samples=num_samples)
-        people.insert(1, "id", [samples.ids[draws[0][row]] for row in people["sample"].tolist()])
-        people["prediction_depth"] = prediction_depth(first).cpu().numpy()[people["sample"]]
+        curve = summarize(values).join(community_events(found).drop(columns="depth").add_prefix("temporal_"))
+        worst = worst_samples(first[-1], num_samples=num_samples)
+        worst.insert(1, "id", samples.names(draws[0][list(worst["sample"])]))
+        worst["prediction_depth"] = prediction_depth(first).cpu().numpy()[worst["sample"]]
         steps = sorted({round(i * (len(names) - 1) / (max(shown, 2) - 1)) for i in range(max(shown, 2))})
         flows = community_flows(found[steps], first[0].y)
         write_table(folder / "table.csv", curve)
         write_table(folder / "repeats.csv", values)
-        write_table(folder / "samples.csv", people)
+        write_table(folder / "samples.csv", worst)
         write_table(folder / "flows.csv", flows)
         write_table(folder / "classes.csv", class_communities(find(first[-1]), first[-1].y))
         write_table(folder / "resolutions.csv", resolution_profile(first[-1], seed=seed))
@@ -110,7 +109,8 @@ def main(
         present = [samples.classes[label] for label in first[0].y.unique().tolist()]
         write_figure(folder / "mixing.png", plot_mixing(ratios, present))
         write_figure(folder / "alluvial.png", plot_alluvial(flows, [names[i] for i in steps], samples.classes))
-        write_settings(folder, settings, samples=[[samples.ids[row] for row in rows.tolist()] for rows in draws])
+        known = {"classes": samples.classes, "samples": [samples.names(rows) for rows in draws]}
+        write_settings(folder, settings, **known)  # the tables have the numbers of the classes
     print(curve[["layer", *values.metric.unique()[:4], "num_communities"]].round(3).to_string())
     print(f"\nTables, figures and settings are in {out}")
     return curve

@@ -52,7 +52,7 @@ def main(
     Args:
         model: digits, resnet20 (32, 44, 56, 110; 18, 34, 50, 101, 152), vgg11 (13, 16, 19), torchvision:, timm:NAME.
         weights: A file, or those that come with the model, or none for random ones.
-        other: A second network to compare the first one with, layer by layer; with other_weights alone, the same again.
+        other: A second network to compare the first one with, layer by layer; a file as other_weights alone: the same.
         other_weights: Its weights: a file, default, or none for random ones.
         dataset: digits, folder:PATH, torchvision:NAME or npz:PATH.
         split: Part of the data set.
@@ -89,19 +89,19 @@ def main(
             })  # fmt: skip
         distances = {name: m if name in DISTANCES else 1 - m for name, m in found[0].items()}
         nested = layer_matrices.nested_layers(list(graphs[0]))
-        claims = [
+        claim = pd.concat([
             layer_matrices.compare_groups(m, nested, max_distance=reach).assign(measure=name, pairs=pairs)
             for name, m in distances.items()
             for pairs, reach in (("all", None), ("near", near))
-        ]
-        claim = pd.concat(claims, ignore_index=True)
+        ], ignore_index=True)  # fmt: skip
         table = layer_matrices.layer_pairs(found[0])
 
         write_table(folder / "table.csv", table)
         write_table(folder / "curve.csv", curves[0])
         write_table(folder / "claim.csv", claim)
         write_figure(folder / "figure.png", plot_heatmap(found[0], distances=DISTANCES))
-        print(f"Distances, |ΔQ| and 1 − similarity:\n{claim.round(3).to_string(index=False)}")
+        said = claim.round(3).to_string(index=False) if len(claim) else "no layer holds another, so none is compared"
+        print(f"Distances, |ΔQ| and 1 − similarity:\n{said}")
         if other:
             likes = {name: 1 - m if name in DISTANCES else m for name, m in found[1].items()}
             matches = pd.concat([layer_matrices.match_layers(m).assign(measure=name) for name, m in likes.items()])

@@ -88,7 +88,7 @@ def main(
         spearman = dict(zip(correlation.metric, correlation.spearman, strict=True))
         panels = {f"{name}   ρ = {spearman.get(name, 1):.2f}": [name] for name in values.metric.unique()}
         write_figure(folder / "figure.png", plot_panels(curve, panels))
-        write_settings(folder, settings, samples=[[samples.ids[row] for row in rows.tolist()] for rows in draws])
+        write_settings(folder, settings, samples=[samples.names(rows) for rows in draws])
     print(curve[["layer", *values.metric.unique()]].round(3).to_string())
     print(f"\nSpearman correlation with modularity over the layers:\n{correlation.round(3).to_string(index=False)}")
     print(f"\nTables, figure and settings are in {out}")

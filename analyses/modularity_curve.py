@@ -18,7 +18,6 @@ from graphmod import compare_curves, published_curve
 from graphmod.commandline import run
 from graphmod.curves import dynamic_graph, measure, summarize
 from graphmod.datasets import load
-from graphmod.graphs import find_graph
 from graphmod.models import build, networks, outputs_for
 from graphmod.plots.curve import plot_curve
 from graphmod.reports import result_folder, write_figure, write_settings, write_table
@@ -92,7 +91,7 @@ def main(
             graphs[name] = [
                 dynamic_graph(
                     network, samples.images[rows], samples.labels[rows], layers, title=f"{name} {i + 1}/{repeats}",
-                    graph=find_graph(graph), k=k, batch_size=batch_size, pool=pool, max_memory=max_memory,
+                    graph=graph, k=k, batch_size=batch_size, pool=pool, max_memory=max_memory,
                 )
                 for i, rows in enumerate(draws)
             ]  # fmt: skip
@@ -108,7 +107,7 @@ def main(
         write_figure(folder / "figure.png", plot_curve(curve, label=label, beside=beside))
         for i, repeat in enumerate(graphs[label]):
             repeat.save(folder / f"graphs/repeat{i}.safetensors")
-        write_settings(folder, settings, samples=[[samples.ids[row] for row in rows.tolist()] for rows in draws])
+        write_settings(folder, settings, samples=[samples.names(rows) for rows in draws])
     print(curve[["layer", "modularity", "modularity_std", "overlap", "expected", "normalized"]].round(4).to_string())
     if "agreement" in tables:
         print(f"\nAgreement by relative depth:\n{tables['agreement'].round(3).to_string(index=False)}")

@@ -68,6 +68,8 @@ def main(
         out: Folder of the result.
     """
     settings = dict(locals())
+    if not 0 < confidence < 1:
+        raise ValueError(f"confidence must be in (0, 1); got {confidence}")
     with result_folder(out) as folder:
         samples = load(dataset, split=split, num_samples=num_samples * repeats, order=order, seed=seed,
                        image_size=image_size)  # fmt: skip
@@ -95,7 +97,7 @@ def main(
             "standard error from one draw, and deviation over the draws": ["standard_error", "modularity_std"],
         }
         write_figure(folder / "figure.png", plot_panels(curve, panels))
-        write_settings(folder, settings, samples=[[samples.ids[row] for row in rows.tolist()] for rows in draws])
+        write_settings(folder, settings, samples=[samples.names(rows) for rows in draws])
     print(
         curve[["layer", "modularity", "standard_error", "null_mean", "null_std", "z", "p_value"]].round(4).to_string()
     )

@@ -107,7 +107,7 @@ def main(
         write_table(folder / "training.csv", pd.DataFrame(history))
         write_figure(folder / "figure.png", plot_dynamics(tracker.table, accuracy="test_accuracy"))
         save_weights(network, folder / "weights.safetensors")
-        ids = [test.ids[row] for row in rows.tolist()]
+        ids = test.names(rows)
         write_settings(folder, settings, seconds=seconds.dropna().to_dict(), overhead=overhead, samples=ids)
     wide = table[table.metric == "modularity"].pivot(index="epoch", columns="layer", values="value")
     print(wide[table.layer.unique()].iloc[:: max(len(wide) // 10, 1)].round(3).to_string())

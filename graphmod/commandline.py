@@ -115,8 +115,16 @@ def _help(docstring: str) -> dict[str, str]:
 
 @contextmanager
 def _plain_warnings() -> Iterator[None]:
-    """Shows warnings as one sentence for a while, without the place in the code."""
-    before, warnings.formatwarning = warnings.formatwarning, lambda message, *_, **__: f"warning: {message}\n"
+    """Shows each warning once for a while, as one sentence without the place in the code."""
+    said: set[str] = set()
+
+    def once(message: Warning | str, *_: Any, **__: Any) -> str:
+        text = f"warning: {message}\n"
+        again = text in said
+        said.add(text)
+        return "" if again else text
+
+    before, warnings.formatwarning = warnings.formatwarning, once
     try:
         yield
     finally:

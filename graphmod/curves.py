@@ -22,9 +22,9 @@ from ._names import nearest
 from .activations import each_layer, layer_sizes, num_bytes
 from .curve_tables import summarize as summarize
 from .distributed import agreed, all_rows, own_rows
+from .graphs import find_graph
 from .graphs._dynamic import SAVED, DynamicGraph
 from .graphs._topk import check_k
-from .graphs.knn import knn_graph
 from .inputs import num_copies
 from .metrics.modularity import modularity_terms
 from .pooling import Pool
@@ -41,7 +41,7 @@ def dynamic_graph(
     labels: Any = None,
     layers: str | Sequence[str] = "blocks",
     *,
-    graph: Callable[..., Data] = knn_graph,
+    graph: str | Callable[..., Data] = "knn",
     k: int = 3,
     batch_size: int = 256,
     pool: Pool = "flatten",
@@ -80,6 +80,7 @@ def dynamic_graph(
         >>> dynamic_graph(nn.Sequential(nn.Linear(4, 8), nn.ReLU()), x, x[:, 0].round().long(), "all")
         DynamicGraph(2 layers, 20 samples, 0 … 1)
     """
+    graph = find_graph(graph)
     _check_options(dynamic_graph, graph, graph_options)
     num_bytes(max_memory)  # a wrong one is said also where all graphs are there
     x, y = collect_inputs(samples, labels)
@@ -119,7 +120,7 @@ def from_activations(
     activations: Mapping[str, Any] | str | Path,
     labels: Any,
     *,
-    graph: Callable[..., Data] = knn_graph,
+    graph: str | Callable[..., Data] = "knn",
     k: int = 3,
     device: str | torch.device | None = None,
     progress: bool = True,
@@ -155,6 +156,7 @@ def from_activations(
     layers = StoredActivations(activations) if isinstance(activations, str | Path) else activations
     if not isinstance(layers, Mapping):
         raise TypeError(f"activations must be a mapping from layers to arrays, or a path; got {type(layers).__name__}")
+    graph = find_graph(graph)
     _check_options(from_activations, graph, graph_options)
     graphs: dict[str, Data] = {}
     for name in tqdm(layers, "graphs", leave=False, unit="layer", disable=not progress or None):
@@ -256,7 +258,7 @@ def modularity_curve(
         `order="file", num_samples=500, repeats=5` on the test images.
     """
     known = inspect.signature(dynamic_graph).parameters
-    _check_options(modularity_curve, options.get("graph", knn_graph), options.keys() - known.keys())
+    _check_options(modularity_curve, find_graph(options.get("graph", "knn")), options.keys() - known.keys())
     x, y, draws = collect_draws(samples, labels, num_samples, repeats, order=order, seed=seed)
     graphs = [dynamic_graph(model, x[rows], y[rows], layers, k=k, **options) for rows in draws]
     return summarize(measure(graphs))

@@ -31,6 +31,10 @@ class Samples(Dataset[tuple[Tensor, Tensor]]):
     def __len__(self) -> int:
         return len(self.labels)
 
+    def names(self, rows: Tensor) -> list[str]:
+        """Returns what the samples of some row numbers are called."""
+        return [self.ids[row] for row in rows.tolist()]
+
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
         return self.images[index], self.labels[index]
 

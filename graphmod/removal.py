@@ -70,6 +70,8 @@ def removal_curves(
             "criteria and removed must hold at least one entry each, removed numbers from 1 on; "
             f"got {list(criteria)} and {list(removed)}"
         )
+    if draws and min(draws.values()) < 1:
+        raise ValueError(f"draws must be at least 1; got {dict(draws)}")
     x, y = collect(samples, labels)
     model = unwrapped(model)
     if x.dim() == 4:

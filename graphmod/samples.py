@@ -179,15 +179,21 @@ def collect_inputs(samples: Any, labels: Any = None, *, num_samples: int | None 
     if labels is None and any(y is None for y in ys):
         raise ValueError("there are no labels: pass labels, or samples that yield pairs (x, y)")
     try:
-        y = torch.cat([torch.as_tensor(part) for part in ys]) if labels is None else torch.as_tensor(labels)
+        y = torch.cat([_as_tensor(part) for part in ys]) if labels is None else _as_tensor(labels)
     except (TypeError, ValueError, RuntimeError, OverflowError) as error:
-        raise TypeError(f"labels must be integers, the numbers of the classes: {error}") from error
+        hint = "numpy.unique(names, return_inverse=True)[1] numbers classes that have names"
+        raise TypeError(f"labels must be integers, the numbers of the classes; {hint}: {error}") from error
     y = class_numbers(y[:num_samples] if is_dense(y) and y.dim() else y, len(x), "sample")
     if len(y) and y.min() < 0:
         raise ValueError(f"labels must be at least 0; got {int(y.min())}: leave unlabelled samples out")
     if len(y.unique()) < 2:
         raise ValueError(f"labels must name at least two classes; all {len(y)} samples have the same")
     return x, y
+
+
+def _as_tensor(labels: Any) -> Tensor:
+    """Labels of any kind, also of pandas, as a tensor."""
+    return labels if isinstance(labels, Tensor) else torch.as_tensor(np.array(labels))
 
 
 def _in_order(loader: DataLoader[Any]) -> bool:

@@ -277,6 +277,19 @@ def test_communities_of_few_samples_layers_and_columns(tmp_path: Path) -> None:
         main(num_samples=60, repeats=1, layers=("conv1",), out=tmp_path / "b")
 
 
+def test_what_two_studies_cannot_draw_is_said_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from analyses import class_separation, significance
+
+    for study in (class_separation, significance):
+        monkeypatch.setattr(study, "build", None)
+    for shown in (0, 13):
+        with pytest.raises(ValueError, match=f"shown must be from 1 to 12; got {shown}"):
+            class_separation.main(shown=shown, out=tmp_path / "a")
+    with pytest.raises(ValueError, match=r"confidence must be in \(0, 1\); got 95"):
+        significance.main(confidence=95, out=tmp_path / "a")
+    assert not list(tmp_path.iterdir())
+
+
 def test_class_separation_leaves_its_pictures_and_repeats(tmp_path: Path) -> None:
     from analyses.class_separation import SMOKE, main
 

@@ -502,3 +502,11 @@ def test_the_loss_of_images_in_float64_keeps_the_true_class(digits: tuple[nn.Mod
 def test_cw_leaves_an_image_alone_that_fools_already(digits: tuple[nn.Module, Tensor, Tensor]) -> None:
     model, x, y = (one if isinstance(one, nn.Module) else one[:4] for one in digits)
     assert torch.equal(cw(model, x, (y + 1) % 10, steps=3), x)
+
+
+def test_grey_images_of_a_network_of_three_channels() -> None:
+    model, x = network(3), images(2, 1)
+    y = torch.zeros(2, dtype=torch.int64)
+    assert fgsm(model, x, y).shape == x.shape
+    with pytest.raises(ValueError, match="compat needs images of 3 channels; got 1"):
+        fgsm(model, x, y, compat="lu2022")

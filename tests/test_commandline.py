@@ -123,3 +123,14 @@ def test_warnings_are_one_sentence_and_all_is_as_it_was_afterwards() -> None:
     before = warnings.formatwarning, signal.getsignal(signal.SIGTERM)
     run(careless, [])
     assert (warnings.formatwarning, signal.getsignal(signal.SIGTERM)) == before
+
+
+def test_a_warning_is_said_once() -> None:
+    said = []
+
+    def repeating(*, k: int = 3) -> None:
+        for i, message in enumerate(("the same", "the same", "another")):
+            said.append(warnings.formatwarning(message, UserWarning, "file.py", i))
+
+    run(repeating, [])
+    assert said == ["warning: the same\n", "", "warning: another\n"]

@@ -29,6 +29,7 @@ from graphmod import (
 from graphmod import activations as activations_module
 from graphmod._finished import finished_work
 from graphmod.datasets import load
+from graphmod.graphs import find_graph
 from graphmod.graphs.mutual_knn import mutual_knn_graph
 from graphmod.metrics import find_metric
 from graphmod.models import build
@@ -374,6 +375,21 @@ print(len(table), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
     num_layers, kilobytes = map(int, ran.stdout.splitlines()[-1].split())
     assert num_layers == 28
     assert kilobytes < 8e6
+
+
+def test_graphs_by_name(separated) -> None:
+    model, x, y = separated
+    for name in ("knn", "mutual_knn"):
+        function = find_graph(name)
+        assert find_graph(function) is function
+        curves = [modularity_curve(model, x, y, layers="all", graph=one, k=5) for one in (name, function)]
+        pd.testing.assert_frame_equal(*curves)
+        graphs = from_activations({"a": x.flatten(1)}, y, graph=name), dynamic_graph(model, x, y, "all", graph=name)
+        assert all(isinstance(graph, Data) for one in graphs for graph in one.values())
+    with pytest.raises(ValueError, match="there is no graphmod.graphs member named 'knm'"):
+        modularity_curve(model, x, y, graph="knm")
+    with pytest.raises(TypeError, match="graph must be a name such as 'knn' or a function; got int"):
+        dynamic_graph(model, x, y, graph=3)
 
 
 @pytest.mark.parametrize("name", ["x", "y", "layer"])

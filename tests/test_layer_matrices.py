@@ -172,7 +172,7 @@ def test_heatmap_shows_the_matrices() -> None:
     assert first.images[0].get_extent() == [0.5, 3.5, 0.5, 3.5]
     assert first.images[0].origin == "lower"
     assert (first.get_xlabel(), axes[1].get_xlabel(), axes[1].get_ylabel()) == ("layer", "second", "first")
-    assert [label.get_text() for label in axes[1].get_yticklabels()] == ["x", "y"]
+    assert [label.get_text() for label in axes[1].get_yticklabels()] == ["1"]
     numbers = [int(label.get_text()) for label in axes[1].get_xticklabels()]
     assert numbers == axes[1].get_xticks().tolist()
     assert len(numbers) <= 11

@@ -1,5 +1,6 @@
 import inspect
 import pickle
+import re
 from pathlib import Path
 
 import pytest
@@ -81,8 +82,15 @@ def test_normalisation_is_inside() -> None:
     x = torch.rand(3, 3, 8, 8)
     expected = (x - torch.tensor([0.1, 0.2, 0.3]).view(3, 1, 1)) / 0.5
     torch.testing.assert_close(layer_activations(model, x, "normalize")["normalize"], expected.flatten(1))
-    with pytest.raises(ValueError, match=r"images must have shape \[N, 3, H, W\]; got \[2, 1, 8, 8\]"):
-        model(torch.rand(2, 1, 8, 8))
+    grey = torch.rand(2, 1, 8, 8)
+    torch.testing.assert_close(model(grey), model(grey.expand(-1, 3, -1, -1)))
+    for shape in ((2, 2, 8, 8), (3, 8, 8)):
+        with pytest.raises(
+            ValueError, match=rf"images must have shape \[N, 3, H, W\]; got {re.escape(str(list(shape)))}"
+        ):
+            model(torch.rand(shape))
+    with pytest.raises(ValueError, match="there is no model named 'ResNet20'; the nearest are 'resnet20', "):
+        build("ResNet20")
     with pytest.raises(ValueError, match="mean and std must have one entry a channel, std above 0"):
         build("digits", std=(0.0,))
 

@@ -1,5 +1,6 @@
 """What is written beside a picture: names of layers that stay short, names of classes that all fit, and no gaps bridged."""
 
+import warnings
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -18,6 +19,7 @@ from graphmod.plots.curve import plot_curve
 from graphmod.plots.dynamics import plot_dynamics
 from graphmod.plots.embedding import plot_embedding
 from graphmod.plots.graph_strip import plot_graph_strip
+from graphmod.plots.heatmap import plot_heatmap
 from graphmod.plots.mixing import plot_mixing
 from graphmod.plots.panels import plot_panels
 from graphmod.plots.pruning import plot_pruning
@@ -216,3 +218,35 @@ def test_the_name_of_a_network_stays_as_it_is() -> None:
     table = pd.DataFrame({"network": ["whole", "60% less"], "macs": [100, 40], "accuracy": [0.9, 0.4]})
     names = [text.get_text() for text in plot_pruning(table).get_yticklabels()]
     assert names == ["whole\n100 % of MACs", "60% less\n40 % of MACs"]
+
+
+def test_a_strip_of_layers_numbers_them() -> None:
+    wide = pd.DataFrame(
+        np.random.default_rng(0).random((5, 40)), [f"a{i}" for i in range(5)], [f"b{i}" for i in range(40)]
+    )
+    ax = plot_heatmap({"cka": wide})
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["1"]
+    ax.figure.canvas.draw()
+    bar = next(one for one in ax.figure.axes if one is not ax)
+    assert bar.get_window_extent().height < 2 * ax.get_window_extent().height
+
+
+@pytest.mark.parametrize("letters", [5, 27, 33, 60])
+def test_names_of_classes_of_any_length_fit_beside_the_mixing(letters: int) -> None:
+    names = [f"{i} {'n' * (letters - 2)}" for i in range(3)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        ax = plot_mixing({name: np.ones((3, 3)) for name in ("conv1", "layer2.0", "layer3.0")}, names)
+        ax.figure.canvas.draw()
+    frame = ax.figure.bbox
+    for label in [*ax.get_yticklabels(), *ax.get_xticklabels(), ax.figure.axes[-1].yaxis.label]:
+        box = label.get_window_extent()
+        assert frame.x0 <= box.x0 < box.x1 <= frame.x1
+        assert frame.y0 <= box.y0 < box.y1 <= frame.y1
+    assert ax.get_window_extent().width > 1.5 * ax.figure.dpi
+
+
+def test_a_curve_of_one_layer_shows_what_stands_beside_it() -> None:
+    curve = pd.DataFrame({"layer": ["fc"], "depth": [1], "modularity": [0.5], "maximum": [0.9]})
+    ax = plot_curve(curve, label="mine", beside={"other": curve.assign(modularity=0.3)})
+    assert all(line.get_marker() not in ("", "None") for line in ax.lines)

@@ -51,6 +51,11 @@ def test_every_row_is_what_its_network_gives(digits, table: pd.DataFrame) -> Non
             assert rows.num_parameters[n] == sum(parameter.numel() for parameter in smaller.parameters())
 
 
+def test_no_draws(digits) -> None:
+    with pytest.raises(ValueError, match="draws must be at least 1; got {'random': 0}"):
+        removal_curves(*digits, criteria=["random"], removed=[1], draws={"random": 0})
+
+
 def test_random_draws_differ_and_repeat(digits, table: pd.DataFrame) -> None:
     random = table[(table.criterion == "random") & (table.removed > 0)]
     assert random.groupby(["split", "draw"]).layer.agg(tuple).nunique() == 4

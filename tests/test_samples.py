@@ -1,4 +1,5 @@
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from hypothesis import given
@@ -52,7 +53,7 @@ def test_collect_keeps_pairs_together_however_the_loader_shuffles() -> None:
         (None, ValueError, "there are no labels: pass labels, or samples that yield pairs"),
         (torch.rand(6), TypeError, "labels must be integers, the numbers of the classes; got torch.float32"),
         (np.zeros(6, dtype=bool), TypeError, "must be integers, .*; got torch.bool"),
-        (["cat"] * 6, TypeError, "labels must be integers, the numbers of the classes: "),
+        (["cat"] * 6, TypeError, r"the classes; numpy.unique\(names, return_inverse=True\)\[1\] numbers"),
         (torch.tensor(1), ValueError, r"labels must have shape \[6\], one for each sample; got \[\]"),
         ([0, 1], ValueError, r"labels must have shape \[6\], one for each sample; got \[2\]"),
         (torch.tensor([0, 1, 2, 0, 1, -1]), ValueError, "labels must be at least 0; got -1: leave unlabelled"),
@@ -185,3 +186,10 @@ def test_three_parts_do_not_say_which_are_the_labels() -> None:
     for samples in (data, DataLoader(data, batch_size=3)):
         with pytest.raises(TypeError, match=r"samples must come as x or \(x, y\); got 3 parts, of which any may be"):
             collect(samples)
+
+
+def test_labels_of_pandas_whatever_their_index() -> None:
+    y = pd.Series([0, 1, 0, 2], index=[7, 3, 9, 4])
+    x = torch.rand(4, 2)
+    for labels in (y, y.astype("uint8"), y.astype("Int64"), y.astype("category").cat.codes):
+        assert collect(x, labels)[1].tolist() == [0, 1, 0, 2]

@@ -369,7 +369,7 @@ def test_dynamics_show_the_table(long: pd.DataFrame, tmp_path: Path) -> None:
         np.testing.assert_allclose(sorted(dashed.get_ydata()), [0, 0.1, 0.2, 1])
         (mesh,) = right.collections
         np.testing.assert_allclose(mesh.get_array(), [[d / 20 + e / 100 for e in (0, 1, 2, 10)] for d in range(1, 11)])
-        np.testing.assert_allclose(mesh.get_coordinates()[0, :, 0], [-0.5, 0.5, 1.5, 6, 14])
+        np.testing.assert_allclose(mesh.get_coordinates()[0, :, 0], [-0.5, 0.5, 1.5, 6, 10.5])
         assert [label.get_text() for label in right.get_yticklabels()] == [f"layer{depth}" for depth in range(1, 11)]
         plt.close("all")
     assert plot_dynamics(long, metric="overlap").get_ylabel() == "overlap"

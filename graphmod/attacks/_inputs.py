@@ -65,6 +65,8 @@ def by_batch(
             x, y = x.detach().to(home), y.to(home)
             if normalize is None:
                 found = attack(run, x, y)
+            elif x.shape[1] != len(normalize.mean):
+                raise ValueError(f"compat needs images of {len(normalize.mean)} channels; got {x.shape[1]}")
             else:
                 z = normalize(x)
                 moved = attack(run, z, y)

@@ -135,5 +135,8 @@ def _from_family(name: str) -> Any:
     family = name.rstrip("0123456789")
     depth = name[len(family) :]
     if not 0 < len(depth) < 5 or family not in members(__name__):
-        raise ValueError(unknown("model", name, [*members(__name__), "torchvision:resnet50", "timm:resnet50"]))
+        known = [*members(__name__), "torchvision:resnet50", "timm:resnet50"]
+        if (lower := name.lower()) != name and lower.rstrip("0123456789") in members(__name__):
+            known.append(lower)
+        raise ValueError(unknown("model", name, known))
     return lambda num_classes, **options: member(__name__, family)(num_classes, depth=int(depth), **options)

@@ -11,6 +11,8 @@ IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 class Normalize(nn.Module):
     """Subtracts each channel's mean and divides by its standard deviation; holds no weights.
 
+    A grey image, of one channel, counts as one whose channels are alike.
+
     Args:
         mean: Mean of each channel, of images in [0, 1].
         std: Standard deviation of each channel.
@@ -31,8 +33,8 @@ class Normalize(nn.Module):
         self.register_buffer("std", torch.tensor(std).view(-1, 1, 1), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Normalises images `[N, C, H, W]`."""
-        if x.shape[1:2] != (len(self.mean),):
+        """Normalises images `[N, C, H, W]`, or grey ones `[N, 1, H, W]`."""
+        if x.dim() != 4 or x.shape[1] not in (1, len(self.mean)):
             raise ValueError(f"images must have shape [N, {len(self.mean)}, H, W]; got {list(x.shape)}")
         return (x - self.mean) / self.std
 

@@ -78,6 +78,16 @@ def class_entries(
     return [*dots, *(Line2D([], [], linestyle="") for _ in names[len(named) :])], names
 
 
+def shorten(name: str, most: int = 30) -> str:
+    """Returns a name of at most so many letters, which may end in an ellipsis.
+
+    Example:
+        >>> shorten("soft-coated wheaten terrier", 12)
+        'soft-coated…'
+    """
+    return name if len(name) <= most else f"{name[: most - 1]}…"
+
+
 def width_of_names(names: Sequence[str]) -> float:
     """Returns the width in inches of a column of names in a legend."""
     return 0.5 + 0.085 * max(map(len, names))

@@ -48,16 +48,17 @@ def plot_curve(
     if metric not in curve:
         raise ValueError(f"the table has no column {metric!r}; it has {', '.join(curve.columns)}")
     ax = new_axes(width_of(len(curve)))[0] if ax is None else ax
+    dotted, dashed = (":", "--") if len(curve) > 1 else ("_", ".")  # a single layer has no line
     (line,) = ax.plot(curve.depth, curve[metric], "o-", label=label, markeredgecolor="white", markeredgewidth=0.75)
     if metric == "modularity" and "maximum" in curve:
-        ax.plot(curve.depth, curve.maximum, ":", color="0.4", linewidth=1.2, label="largest possible Q")
+        ax.plot(curve.depth, curve.maximum, dotted, color="0.4", linewidth=1.2, label="largest possible Q")
     std = curve.get(f"{metric}_std")
     if std is not None and std.notna().any():
         draw_band(ax, curve.depth, curve[metric] - std, curve[metric] + std, color=line.get_color(), zorder=2)
     shades = sns.color_palette("flare", len(beside or {}))
     for shade, (name, other) in zip(shades, (beside or {}).items(), strict=True):
         stretched = np.linspace(curve.depth.min(), curve.depth.max(), len(other))
-        ax.plot(stretched, other.modularity, "--", color=shade, linewidth=1.2, label=name)
+        ax.plot(stretched, other.modularity, dashed, color=shade, linewidth=1.2, label=name)
     if ax.get_legend_handles_labels()[0]:
         ax.legend(frameon=False)
     name_layers(ax, curve)

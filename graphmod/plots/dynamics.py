@@ -70,11 +70,10 @@ def plot_dynamics(table: pd.DataFrame, *, metric: str = "modularity", accuracy: 
 
 
 def _edges(centers: pd.Index) -> np.ndarray:
-    """The borders of cells around growing numbers, halfway between them."""
+    """The borders of cells around growing numbers, halfway between them, and half a unit outside the first and last."""
     x = centers.to_numpy(dtype=float)
     middle = (x[1:] + x[:-1]) / 2
-    first, last = (middle[0] - x[0], x[-1] - middle[-1]) if len(middle) else (0.5, 0.5)
-    edges: np.ndarray = np.concatenate([[x[0] - first], middle, [x[-1] + last]])
+    edges: np.ndarray = np.concatenate([[x[0] - 0.5], middle, [x[-1] + 0.5]])
     return edges
 
 

@@ -55,21 +55,22 @@ def plot_heatmap(matrices: Mapping[str, pd.DataFrame], *, distances: Collection[
         image = ax.imshow(
             values, cmap=colors, origin="lower", interpolation="nearest", extent=(0.5, width + 0.5, 0.5, height + 0.5)
         )
-        ax.set_xticks(*_ticks(list(matrix.columns)), rotation=0 if width > MAX_NAMES else 90)
-        ax.set_yticks(*_ticks(list(matrix.index)))
+        longer = max(height, width)
+        ax.set_xticks(*_ticks(list(matrix.columns), longer), rotation=0 if longer > MAX_NAMES else 90)
+        ax.set_yticks(*_ticks(list(matrix.index), longer))
         ax.tick_params(labelsize="x-small" if largest <= MAX_NAMES else "small")
         ax.grid(False)
         ax.set_title(title.replace("_", " "), fontsize="medium")
         ax.set_xlabel(str(matrix.columns.name or "layer"))
         ax.set_ylabel(str(matrix.index.name or "layer"))
-        ax.figure.colorbar(image, ax=ax, shrink=0.8)
+        ax.figure.colorbar(image, ax=ax, shrink=0.8 * min(1, height / width))
     return axes[0]
 
 
-def _ticks(layers: Sequence[str]) -> tuple[list[int], list[str]]:
-    """Returns where to name layers, and the names: their numbers, some of them, where there are too many."""
+def _ticks(layers: Sequence[str], longer: int) -> tuple[list[int], list[str]]:
+    """Returns where to name layers, and the names: their numbers, some of them, where the longer axis has too many."""
     numbers = list(range(1, len(layers) + 1))
-    if len(layers) <= MAX_NAMES:
+    if longer <= MAX_NAMES:
         return numbers, short(layers)
-    numbers = numbers[:: len(layers) // 10 + 1]
+    numbers = numbers[:: longer // 10 + 1]
     return numbers, [str(number) for number in numbers]

@@ -40,6 +40,8 @@ def plot_panels(curve: pd.DataFrame, panels: Mapping[str, Sequence[str]]) -> "Ax
     letters = int(10 * width_of(len(curve)))  # that fit above a panel
     for ax, (title, names) in zip(axes, panels.items(), strict=True):
         for name in names:
+            if curve[name].isna().all():
+                continue  # such as the spread of a single draw
             (line,) = ax.plot(curve.depth, curve[name], "o-", markersize=4, label=name.replace("_", " "))
             draw_band(ax, curve.depth, *_band(curve, name), color=line.get_color())
         ax.set_title(fill(title, letters), loc="left", fontsize="medium")
