@@ -43,7 +43,8 @@ def plot_heatmap(matrices: Mapping[str, pd.DataFrame], *, distances: Collection[
     side = 3.6 if largest > MAX_NAMES else max(0.17 * largest, 2.2)
     columns = len(matrices) if len(matrices) < 4 else 2
     rows = -(-len(matrices) // columns)
-    axes = new_axes((side + 1.3) * columns, (side + 0.9) * rows, rows=rows, columns=columns)
+    high, wide = (max(matrix.shape[i] / max(matrix.shape) for matrix in matrices.values()) for i in (0, 1))
+    axes = new_axes((side * wide + 1.3) * columns, (side * high + 0.9) * rows, rows=rows, columns=columns)
     for ax in axes[len(matrices) :]:
         ax.remove()
     for ax, (title, matrix) in zip(axes, matrices.items(), strict=False):
@@ -63,7 +64,7 @@ def plot_heatmap(matrices: Mapping[str, pd.DataFrame], *, distances: Collection[
         ax.set_title(title.replace("_", " "), fontsize="medium")
         ax.set_xlabel(str(matrix.columns.name or "layer"))
         ax.set_ylabel(str(matrix.index.name or "layer"))
-        ax.figure.colorbar(image, ax=ax, shrink=0.8 * min(1, height / width))
+        ax.figure.colorbar(image, ax=ax, shrink=side * height / longer / (side * high + 0.9))
     return axes[0]
 
 
