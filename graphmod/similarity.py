@@ -45,8 +45,8 @@ def linear_cka(x: Tensor, y: Tensor) -> Tensor:
     Raises:
         TypeError: If `x` or `y` is not a floating tensor.
         ValueError: If they are not `[N, D]` of the same N ≥ 4, or hold NaN or Inf; if CKA is
-            undefined because one of them is constant, or every sample differs from the others in its own direction
-            (orthogonal rows), so that its unbiased HSIC is 0.
+            undefined because one of them is constant, or its unbiased HSIC is 0 but for rounding: every sample differs
+            from the others in its own direction (orthogonal rows), or one lies 1e4 times as far out as the rest.
 
     Example:
         >>> x = torch.tensor([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [3.0, 2.0]])

@@ -3,6 +3,7 @@
 import importlib
 import inspect
 import json
+import re
 import runpy
 import sys
 from pathlib import Path
@@ -19,6 +20,7 @@ from graphmod.datasets import load
 from graphmod.models import build, save_weights
 from graphmod.training import accuracy
 
+ROOT = Path(__file__).resolve().parents[1]
 STUDIES = members("analyses")
 
 
@@ -33,6 +35,19 @@ def test_smoke(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     given = json.loads(json.dumps(study.SMOKE))
     assert {name: settings[name] for name in given} == given
     assert f"are in {out}" in capsys.readouterr().out
+    if name != "all":  # which is made of the others
+        known = explained(name) | set(table.get("condition", []))  # of conditions one file has a column each
+        for file in out.rglob("*.csv"):
+            columns = {column for column in pd.read_csv(file).columns if not column.isdigit()}
+            assert not {column for column in columns - known if column.removesuffix("_std") not in known}, file
+
+
+def explained(study: str) -> set[str]:
+    """The columns that docs/tables.md explains for a study."""
+    parts = re.split(r"^## (.+)\n", (ROOT / "docs/tables.md").read_text(), flags=re.MULTILINE)
+    sections = dict(zip(parts[1::2], parts[2::2], strict=True))
+    assert sections.keys() == {*STUDIES, "In most of them"}
+    return set(re.findall(r"`(\w+)`", sections[study] + sections["In most of them"]))
 
 
 @pytest.mark.parametrize("name", STUDIES)

@@ -1,6 +1,7 @@
 """Neighbour search, the door, and every member of the family."""
 
 import inspect
+import warnings
 
 import numpy as np
 import pytest
@@ -294,6 +295,7 @@ def test_the_door_refuses_neighbours() -> None:
 
 @pytest.mark.parametrize("name", FAMILY)
 @pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.filterwarnings("ignore:all samples of")  # of a single feature
 @settings(max_examples=25)
 @given(
     st.integers(2, 40).flatmap(
@@ -405,3 +407,14 @@ def test_euclidean_copies_weigh_one_and_nothing_is_nan() -> None:
 def test_k_may_be_a_number_of_numpy(name: str) -> None:
     make, x = find_graph(name), torch.rand(9, 4)
     assert torch.equal(make(x, np.int64(3)).edge_index, make(x, 3).edge_index)
+
+
+def test_features_with_a_large_offset_are_told() -> None:
+    x = torch.randn(40, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    with pytest.warns(UserWarning, match="all samples of layer 'fc' point the same way to eleven digits"):
+        knn_graph(x + 1e7, 3, layer="fc")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        knn_graph(x + 1e4, 3)
+        knn_graph(x.clone().index_fill_(0, torch.arange(5), 0.0), 3)
+        euclidean_knn_graph(x + 1e7, 3)

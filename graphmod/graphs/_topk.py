@@ -68,15 +68,15 @@ def nearest_neighbors(
     Raises:
         TypeError: If `x` is not a floating tensor, or k not an integer.
         ValueError: If `x` is not `[N, D]`, holds NaN or Inf, is zero everywhere or the same in every row; if k is not
-            in 1 … N − 1; if the metric is unknown.
+            in 1 … N − 1; if the metric is unknown. A warning says if all rows point the same way.
 
     Example:
         >>> x = torch.tensor([[1.0, 0.0], [2.0, 1.0], [0.0, 1.0]])
         >>> nearest_neighbors(x, 1)[1].flatten()
         tensor([1, 0, 1])
     """
-    x = x.detach() if isinstance(x, Tensor) else x
-    _check(x, k, f"layer {layer!r}" if layer is not None else "x")
+    x, what = x.detach() if isinstance(x, Tensor) else x, f"layer {layer!r}" if layer is not None else "x"
+    _check(x, k, what)
     if metric == "euclidean":
         centred = x.double() - x.double().mean(dim=0)
         square = centred.square().sum(dim=1)
@@ -85,11 +85,24 @@ def nearest_neighbors(
     if metric != "cosine":
         raise ValueError(f"metric must be one of {', '.join(get_args(Metric))}; got {metric!r}")
     norm = _norms(x)
+    if _all_one_way(x, norm):
+        warnings.warn(
+            f"all samples of {what} point the same way to eleven digits, so that their neighbours are little more than "
+            "ties by index; subtract the mean, or take euclidean_knn_graph",
+            stacklevel=3,
+        )
     if SMALL < len(x) <= MAX_ROWS and not x.is_cuda and self_similarity == -torch.inf and has_bfloat16():
         pairs = candidates(x, norm, k)
         if pairs is not None:
             return _search_pairs(x, norm, k, *pairs)
     return _search_cosine(x, norm, k, self_similarity)
+
+
+def _all_one_way(x: Tensor, norm: Tensor) -> bool:
+    """Whether cosines are too near to 1 to be told apart, as of numbers with a large offset; a few rows show it."""
+    rows = torch.linspace(0, len(x) - 1, min(len(x), 64)).long().to(x.device)
+    few = x[rows].double()
+    return bool(((few @ few[0]) / (norm[rows] * norm[rows[0]]) > 1 - 10 * TIE).all())
 
 
 def _norms(x: Tensor) -> Tensor:

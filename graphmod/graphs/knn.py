@@ -21,8 +21,8 @@ def knn_graph(
 ) -> Data:
     """Joins each sample to the k samples whose features point most nearly the same way.
 
-    Every sample has exactly k neighbours, never itself, the largest cosine similarities first and ties by index; a
-    neighbour weighs max(cosine, 0). With D the N × N matrix of these weights, the graph is A = (D + Dᵀ) / 2.
+    Every sample has exactly k neighbours, never itself, the largest cosine similarities first and ties (to 1e-12) by
+    index; a neighbour weighs max(cosine, 0). With D the N × N matrix of these weights, the graph is A = (D + Dᵀ) / 2.
 
     Args:
         x: Features `[N, D]` of a floating type, on any device.
