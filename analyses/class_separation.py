@@ -24,7 +24,7 @@ from graphmod.models import build, outputs_for
 from graphmod.plots.embedding import plot_embedding
 from graphmod.plots.graph_strip import plot_graph_strip
 from graphmod.reports import result_folder, write_figure, write_settings, write_table
-from graphmod.samples import draw
+from graphmod.samples import draw, evenly
 
 SMOKE = {"num_samples": 60, "nodes": 40, "shown": 3}
 
@@ -78,7 +78,7 @@ def main(
         graphs = dynamic_graph(network, samples.images, samples.labels, layers, k=k)
         parts = dynamic_graph(network, samples.images[few], samples.labels[few], layers, k=k, title="node-link")
         names = list(graphs)
-        steps = sorted({round(i * (len(names) - 1) / max(shown - 1, 1)) for i in range(shown)})
+        steps = evenly(len(names), shown)
         chosen = [names[step] for step in steps]
 
         curve, part_curve = summarize(measure(graphs)), summarize(measure(parts))

@@ -25,7 +25,7 @@ from graphmod.plots.alluvial import plot_alluvial
 from graphmod.plots.mixing import plot_mixing
 from graphmod.plots.panels import plot_panels
 from graphmod.reports import result_folder, write_figure, write_settings, write_table
-from graphmod.samples import draw
+from graphmod.samples import draw, evenly
 from graphmod.trajectories import community_events, community_flows, prediction_depth
 
 SMOKE = {"num_samples": 60, "repeats": 2}
@@ -90,7 +90,7 @@ def main(
         worst = worst_samples(first[-1], num_samples=num_samples)
         worst.insert(1, "id", samples.names(draws[0][list(worst["sample"])]))
         worst["prediction_depth"] = prediction_depth(first).cpu().numpy()[worst["sample"]]
-        steps = sorted({round(i * (len(names) - 1) / (max(shown, 2) - 1)) for i in range(max(shown, 2))})
+        steps = evenly(len(names), max(shown, 2))
         flows = community_flows(found[steps], first[0].y)
         write_table(folder / "table.csv", curve)
         write_table(folder / "repeats.csv", values)

@@ -98,3 +98,13 @@ def interleaved(labels: Tensor, seed: int = 0, *, num_samples: int | None = None
         first[rank] = places[chosen][taken[chosen]]
         taken[chosen] += 1
     return order[torch.from_numpy(np.concatenate([first, np.delete(np.arange(len(order)), first)]))]
+
+
+def evenly(number: int, most: int) -> list[int]:
+    """Returns at most so many of the numbers 0 … `number` − 1, evenly spaced, the first and the last among them.
+
+    Example:
+        >>> evenly(10, 4), evenly(2, 8), evenly(5, 1)
+        ([0, 3, 6, 9], [0, 1], [0])
+    """
+    return sorted({round(i * (number - 1) / max(most - 1, 1)) for i in range(most)})

@@ -60,7 +60,7 @@ def seeded(seed: int, device: torch.device) -> Iterator[None]:
         yield
 
 
-def recorded(step: Step, model: nn.Module, x: Tensor, y: Tensor) -> Step:
+def recorded_step(step: Step, model: nn.Module, x: Tensor, y: Tensor) -> Step:
     """Returns the same step for batches of the shape of `x` and `y`, as a CUDA graph, which has no kernels to launch.
 
     It is recorded and replayed on the GPU of `x`, which need not be the current one.

@@ -69,6 +69,11 @@ def unit_rows(x: Tensor) -> Tensor:
     return x
 
 
+def has_bfloat16() -> bool:
+    """Whether this CPU multiplies 16-bit numbers faster than 32-bit ones."""
+    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+
+
 def in_chunks(number: int, width: int) -> tuple[Tensor, ...]:
     """Returns the numbers 0 … `number` − 1, int64, in parts for which rows of `width` numbers take `CHUNK` in all.
 

@@ -14,6 +14,7 @@ from torch_geometric.loader import DataLoader as GraphLoader
 
 from ._draws import Order as Order
 from ._draws import draw as draw
+from ._draws import evenly as evenly
 from ._draws import interleaved as interleaved
 from ._draws import others as others
 from ._tensors import INTEGERS, class_numbers, is_dense

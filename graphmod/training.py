@@ -16,7 +16,7 @@ from ._augmentation import augmented
 from ._checkpoints import fingerprint, resume
 from ._files import atomic_file
 from ._passes import copied, evaluation
-from ._steps import Precision, recorded, seeded, step_of
+from ._steps import Precision, recorded_step, seeded, step_of
 from ._tensors import class_numbers
 from .inputs import forward, output_tensor, pixels
 
@@ -167,7 +167,7 @@ def train(
         x, y = augmented(images[rows], augment, flip, generator), labels[rows]
         x = pixels(x).to(memory_format=layout)
         if cuda_graph and len(rows) == batch_size:
-            replay = replay or recorded(step, model, x, y)
+            replay = replay or recorded_step(step, model, x, y)
             found = replay(x, y)
         else:
             optimizer.zero_grad(set_to_none=not cuda_graph)

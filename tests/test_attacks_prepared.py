@@ -220,8 +220,8 @@ def test_a_replayed_attack_gives_the_images_of_a_cpu(
 ) -> None:
     model, x, y = deepcopy(digits[0]).double(), digits[1].double(), digits[2]
     recorded = []
-    record = _prepared.recorded
-    monkeypatch.setattr(_prepared, "recorded", lambda *given: recorded.append(record(*given)) or recorded[-1])
+    record = _prepared.recorded_pass
+    monkeypatch.setattr(_prepared, "recorded_pass", lambda *given: recorded.append(record(*given)) or recorded[-1])
     expected = attack(model, x, y, batch_size=30)
     found = attack(model.cuda(), x.cuda(), y.cuda(), batch_size=30)
     assert recorded

@@ -14,9 +14,9 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
 from .._passes import hooks
-from .._tensors import check_classes
+from .._tensors import check_classes, has_bfloat16
 from ..inputs import moved, output_tensor
-from ._graph import SHARE, recorded
+from ._cuda_graph import SHARE, recorded_pass
 
 Model = Callable[[Tensor], Tensor]
 """Images `[N, ...]` to logits `[N, C]`."""
@@ -65,7 +65,7 @@ class Prepared:
         if kind not in self._graphs and x.is_cuda and passes >= WORTH:
             if passes >= 5 * WORTH:
                 self._prepare(x)
-            self._graphs[kind] = None if _watched(self._model) else recorded(self._logits, x)
+            self._graphs[kind] = None if _watched(self._model) else recorded_pass(self._logits, x)
         return self._graphs.get(kind) or self
 
     def _prepare(self, x: Tensor) -> None:
@@ -100,8 +100,7 @@ def rough(model: Model, x: Tensor) -> Model | None:
         model: Gives logits.
         x: A few images, on which it is tried.
     """
-    quick = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-    if x.device.type != "cpu" or x.dtype != torch.float32 or not quick:
+    if x.device.type != "cpu" or x.dtype != torch.float32 or not has_bfloat16():
         return None
 
     def run(x: Tensor) -> Tensor:

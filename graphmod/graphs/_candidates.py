@@ -115,8 +115,3 @@ def _centred(x: Tensor, norm: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         bias[rows], length[rows] = -(exact.double() @ below.double()), exact.norm(dim=1)
         rest[rows] = exact.sub_(z[rows]).norm(dim=1) + 2.0**-21
     return z, bias, length, rest
-
-
-def has_bfloat16() -> bool:
-    """Whether this CPU multiplies 16-bit numbers faster than 32-bit ones."""
-    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()

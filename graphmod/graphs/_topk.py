@@ -15,9 +15,9 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from .._tensors import is_plain, kind
+from .._tensors import has_bfloat16, is_plain, kind
 from ..distributed import all_parts, all_rows, own_rows
-from ._candidates import PIECE, candidates, has_bfloat16
+from ._candidates import PIECE, candidates
 
 Metric = Literal["cosine", "euclidean"]
 

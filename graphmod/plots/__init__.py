@@ -1,5 +1,6 @@
 """Pictures of tables, an open family: the file `<name>.py` holds `plot_<name>(table, ...) -> Axes`.
 
-A picture is drawn where `ax` says, or in a figure of its own; a picture of several panels gives back the first of them.
+A picture is drawn in a figure of its own, some of a single panel also into a given `ax`; of several panels the first is
+returned.
 Nothing is saved or shown here: `ax.figure.savefig(...)` writes it.
 """

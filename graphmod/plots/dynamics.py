@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from .._draws import evenly
 from ._axes import MAX_NAMES, new_axes, short
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def plot_dynamics(table: pd.DataFrame, *, metric: str = "modularity", accuracy: 
     title = "modularity Q" if metric == "modularity" else metric.replace("_", " ")
     left, right = new_axes(11, min(max(1.5 + 0.2 * len(values), 4), 6.5), columns=2)
 
-    chosen = np.unique(np.linspace(0, len(values) - 1, min(MAX_LINES, len(values))).round().astype(int))
+    chosen = evenly(len(values), MAX_LINES)
     style = "-" if values.shape[1] > 1 else "o"
     for place, color in zip(chosen, sns.color_palette("viridis", len(chosen)), strict=True):
         left.plot(values.columns, values.iloc[place], style, color=color, label=layers[place])

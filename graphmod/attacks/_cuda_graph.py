@@ -11,7 +11,7 @@ MOST = 2**31  # bytes of what a pass keeps for the way back: with more a card is
 SHARE = 1e-2  # by which logits and gradients may be off, of the largest: a card may round factors to TF32
 
 
-def recorded(model: Callable[[Tensor], Tensor], x: Tensor) -> Callable[[Tensor], Tensor] | None:
+def recorded_pass(model: Callable[[Tensor], Tensor], x: Tensor) -> Callable[[Tensor], Tensor] | None:
     """Returns logits and their gradients as two CUDA graphs; None where they cannot be, or are not worth it.
 
     What is returned is called and differentiated like the model, but only the latest call can be differentiated. The
