@@ -187,6 +187,7 @@ def measure(
 
     Example:
         >>> import torch
+        >>> from graphmod import knn_graph
         >>> graphs = DynamicGraph({"fc": knn_graph(torch.eye(4), k=1, y=torch.tensor([0, 0, 1, 1]))})
         >>> list(measure(graphs).metric)
         ['modularity', 'overlap', 'expected', 'maximum', 'normalized']

@@ -38,8 +38,8 @@ def class_distance_variance(graph: Data, labels: Tensor | None = None) -> Tensor
 
 
 def _cdnv(x: Tensor, labels: Tensor) -> Tensor:
-    largest = x.abs().max()
-    x = x / torch.where(largest > 0, largest, 1.0)  # V does not change, and no square over- or underflows
+    exponent = x.abs().max().frexp().exponent.clamp(-1000, 1000)
+    x = x / 2.0**exponent  # V does not change, to the last bit, and no square over- or underflows
     means, row = class_means(x, labels)
     variance = torch.zeros(len(means), dtype=x.dtype, device=x.device)
     variance = variance.index_add(0, row, (x - means[row]).square().sum(dim=1)) / row.bincount()
