@@ -39,7 +39,7 @@ def class_distance_variance(graph: Data, labels: Tensor | None = None) -> Tensor
 
 def _cdnv(x: Tensor, labels: Tensor) -> Tensor:
     exponent = x.abs().max().frexp().exponent.clamp(-1000, 1000)
-    x = x / 2.0**exponent  # V does not change, to the last bit, and no square over- or underflows
+    x = x / exponent.double().exp2()  # V does not change, to the last bit, and no square over- or underflows
     means, row = class_means(x, labels)
     variance = torch.zeros(len(means), dtype=x.dtype, device=x.device)
     variance = variance.index_add(0, row, (x - means[row]).square().sum(dim=1)) / row.bincount()
