@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -82,6 +83,7 @@ dist.destroy_process_group()
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
 STUDY = ["-m", "analyses.modularity_curve", "--layers", "all", "--num-samples", "100", "--repeats", "3"]
+LONG_STUDY = [*STUDY[:4], "--num-samples", "20", "--repeats", "20", "--k", "1"]
 
 
 @pytest.mark.parametrize("size", [2, 3])
@@ -118,20 +120,55 @@ def children(process: int) -> list[int]:
     return [int(word) for word in found.split()]
 
 
-def test_a_process_that_dies_ends_the_run_and_the_next_goes_on(tmp_path: Path) -> None:
-    study = ["-m", "analyses.modularity_curve", "--layers", "all", "--num-samples", "20", "--k", "1"]
-    command = [*TORCHRUN, *study, "--repeats", "20", "--out", str(tmp_path / "study")]
-    kept, deadline = tmp_path / ".study.finished", time.monotonic() + 120
-    with subprocess.Popen(command, env=ENVIRONMENT, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL) as run:
-        while run.poll() is None and time.monotonic() < deadline and len(list(kept.glob("*-*"))) < 5:
-            time.sleep(0.02)
-        os.kill(children(run.pid)[1], signal.SIGKILL)
-        died = time.monotonic()
-        message = run.communicate(timeout=60)[1].decode()
-    assert time.monotonic() - died < 60
-    assert run.returncode != 0
+def wait_for_work(run: subprocess.Popen[str], kept: Path) -> None:
+    deadline = time.monotonic() + 120
+    while run.poll() is None and time.monotonic() < deadline and len(list(kept.glob("*-*"))) < 5:
+        time.sleep(0.02)
+
+
+def free_port() -> int:
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        return int(bound.getsockname()[1])
+
+
+def test_a_process_says_that_another_one_died(tmp_path: Path) -> None:
+    """Without torchrun, which tells the others to end as soon as one has, so that either may be the first they hear."""
+    kept, place = tmp_path / ".study.finished", {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
+    command = [sys.executable, *LONG_STUDY, "--out", str(tmp_path / "study")]
+    first, second = (
+        subprocess.Popen(
+            command,
+            env=ENVIRONMENT | place | {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": "2"},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in "01"
+    )
+    try:
+        wait_for_work(first, kept)
+        second.kill()
+        message = first.communicate(timeout=60)[1]
+    finally:
+        for process in (first, second):
+            process.kill()
+            process.communicate()
+    assert first.returncode == 2, message
     assert "error: another process of this run has ended" in message
     assert f"what was finished is kept in {kept}: it is not made again" in message
+    assert not (tmp_path / "study").exists()
+
+
+def test_a_process_that_dies_ends_the_run_and_the_next_goes_on(tmp_path: Path) -> None:
+    command, kept = [*TORCHRUN, *LONG_STUDY, "--out", str(tmp_path / "study")], tmp_path / ".study.finished"
+    with subprocess.Popen(
+        command, env=ENVIRONMENT, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
+    ) as run:
+        wait_for_work(run, kept)
+        os.kill(children(run.pid)[1], signal.SIGKILL)
+        message = run.communicate(timeout=60)[1]
+    assert run.returncode != 0, message
     assert not (tmp_path / "study").exists()
     before = {path.name: path.stat().st_mtime_ns for path in kept.glob("*-*")}
     assert len(before) >= 5
