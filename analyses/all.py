@@ -62,7 +62,7 @@ def main(
         layers: Names, globs, blocks or all.
         k: Neighbours of each sample; the ablation compares several.
         num_samples: Samples of one graph.
-        repeats: Disjoint draws of so many samples.
+        repeats: Number of disjoint draws, of num_samples each.
         order: How they are drawn; the published protocol is file.
         seed: Seed of the draws and of random weights.
         device: Where the network runs and the graphs are built.

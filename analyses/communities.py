@@ -61,7 +61,7 @@ def main(
         layers: Names, globs, blocks or all.
         k: Neighbours of each sample.
         num_samples: Samples of one graph.
-        repeats: Disjoint draws of so many samples.
+        repeats: Number of disjoint draws, of num_samples each.
         order: How they are drawn; the published protocol is file.
         seed: Seed of the draws, of Leiden and of random weights.
         resolution: Resolution of the modularity that Leiden maximises.

@@ -18,10 +18,10 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from graphmod.adversarial import predictions
 from graphmod.commandline import run
 from graphmod.curves import dynamic_graph, measure
 from graphmod.datasets import load
+from graphmod.inputs import predictions
 from graphmod.models import build, outputs_for
 from graphmod.models import networks as named
 from graphmod.plots.grid import plot_grid
@@ -61,7 +61,7 @@ def main(
         layers: Names, globs, blocks or all.
         k: Neighbours of each sample.
         num_samples: Samples of one graph.
-        repeats: Disjoint stratified draws of so many samples, at least 2.
+        repeats: Number of disjoint stratified draws, of num_samples each; at least 2.
         confidence: Confidence level of the interval of a layer's gain.
         published: Also reads the published curves of nine networks on three data sets.
         tolerance: What a gain of theirs must exceed to be separation or, below zero, degradation.

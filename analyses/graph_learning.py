@@ -13,11 +13,11 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from graphmod.adversarial import predictions
 from graphmod.commandline import run
 from graphmod.curves import dynamic_graph
 from graphmod.datasets import load
 from graphmod.failures import failure_prediction, summarize_failures
+from graphmod.inputs import predictions
 from graphmod.models import build
 from graphmod.plots.panels import plot_panels
 from graphmod.pyg import DynamicGraphDataset

@@ -70,7 +70,7 @@ def main(
         lr: Learning rate at the start of either training; it falls to 0 along a cosine.
         warmup: First epochs of either training, in which it rises instead.
         weight_decay: Weight decay.
-        augment: Random shifts of up to so many pixels.
+        augment: Largest random shift, in pixels.
         flip: Random mirror images.
         teacher_weight: Share of the loss that asks for the whole network's outputs, as it was before the removals.
         precision: Numbers that the networks are trained in.

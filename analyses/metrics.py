@@ -56,7 +56,7 @@ def main(
         layers: Names, globs, blocks or all.
         k: Neighbours of each sample.
         num_samples: Samples of one graph.
-        repeats: Disjoint draws of so many samples.
+        repeats: Number of disjoint draws, of num_samples each.
         order: How they are drawn; the published protocol is file.
         seed: Seed of the draws and of random weights.
         metrics: Files of graphmod/metrics.
@@ -72,13 +72,13 @@ def main(
         )
         draws = draw(samples.labels, num_samples, repeats, order=order, seed=seed)
         functions = [find_metric(name) for name in dict.fromkeys(["modularity", *metrics])]
-        repeats_of = []
-        for i, rows in enumerate(draws):
-            graphs = dynamic_graph(
-                network, samples.images[rows], samples.labels[rows], layers, k=k, keep_x=True, title=f"repeat {i + 1}"
+        graphs = (
+            dynamic_graph(
+                network, samples.images[rows], samples.labels[rows], layers, k=k, keep_x=True, title=f"repeat {i}"
             )
-            repeats_of.append(measure(graphs, functions).assign(repeat=i))
-        values = pd.concat(repeats_of, ignore_index=True)
+            for i, rows in enumerate(draws, start=1)
+        )
+        values = measure(graphs, functions)
         curve = summarize(values)
         correlation = rank_correlation(curve)
 

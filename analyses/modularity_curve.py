@@ -66,7 +66,7 @@ def main(
         graph: Rule of the graph, a file of graphmod/graphs.
         k: Neighbours of each sample.
         num_samples: Samples of one graph.
-        repeats: Disjoint draws of so many samples.
+        repeats: Number of disjoint draws, of num_samples each.
         order: How they are drawn; the published protocol is file.
         seed: Seed of the draws and of random weights.
         batch_size: Samples in one forward pass.

@@ -55,7 +55,7 @@ def main(
         lr: Learning rate at the start; without milestones it falls to 0 along a cosine.
         milestones: Epochs after which it is divided by 10.
         weight_decay: Weight decay.
-        augment: Random shifts of up to so many pixels.
+        augment: Largest random shift, in pixels.
         flip: Random mirror images.
         precision: Numbers of the forward pass; bfloat16 halves the time where it is supported.
         channels_last: Memory format that convolutions are faster in.
@@ -74,8 +74,8 @@ def main(
             train(
                 network, data.images, data.labels, epochs=epochs, batch_size=batch_size, lr=lr,
                 milestones=milestones, weight_decay=weight_decay, augment=augment, flip=flip, precision=precision,
-                channels_last=channels_last, seed=seed, checkpoint=checkpoint, test_images=test.images,
-                test_labels=test.labels,
+                channels_last=channels_last, seed=seed, checkpoint=checkpoint,
+                test=(test.images, test.labels),
             )
         )  # fmt: skip
 

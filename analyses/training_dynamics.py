@@ -61,7 +61,7 @@ def main(
         batch_size: Images in a step.
         lr: Learning rate at the start; it falls to 0 along a cosine.
         weight_decay: Weight decay.
-        augment: Random shifts of up to so many pixels.
+        augment: Largest random shift, in pixels.
         flip: Random mirror images.
         layers: Names, globs, blocks or all.
         k: Neighbours of each sample.
@@ -90,8 +90,7 @@ def main(
         start = {"epoch": 0, "test_accuracy": accuracy(network, test.images, test.labels)}
         trained = train(
             network, data.images, data.labels, epochs=epochs, batch_size=batch_size, lr=lr, weight_decay=weight_decay,
-            augment=augment, flip=flip, test_images=test.images, test_labels=test.labels, seed=seed,
-            checkpoint=checkpoint,
+            augment=augment, flip=flip, test=(test.images, test.labels), seed=seed, checkpoint=checkpoint,
         )  # fmt: skip
         history, times, before = [], [], perf_counter()
         for row in chain([start], trained):

@@ -23,9 +23,10 @@ import torch
 from _bench import write
 from torch import Tensor
 
-from graphmod.adversarial import predictions, recognized
+from graphmod.adversarial import recognized
 from graphmod.attacks import find_attack
 from graphmod.datasets import load
+from graphmod.inputs import predictions
 from graphmod.models import build
 
 EPS, STEPS = 8 / 255, 10

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import LRScheduler
 
 from ._files import read_torch, readable
+from ._tensors import raw_bytes
 
 
 def fingerprint(values: Iterable[Any]) -> str:
@@ -17,7 +18,7 @@ def fingerprint(values: Iterable[Any]) -> str:
     digest = hashlib.blake2b(digest_size=8)
     for tensor in values:
         if isinstance(tensor, Tensor):
-            digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+            digest.update(raw_bytes(tensor))
     return digest.hexdigest()
 
 

@@ -53,12 +53,17 @@ def others(rows: Tensor, num_samples: int) -> Tensor:
         rows: Row numbers, int64.
         num_samples: Number of all rows.
 
+    Raises:
+        ValueError: If none is left.
+
     Example:
         >>> others(torch.tensor([3, 1]), 5).tolist()
         [0, 2, 4]
     """
     left = torch.ones(num_samples, dtype=torch.bool)
     left[rows.cpu()] = False
+    if not left.any():
+        raise ValueError(f"all {num_samples} samples are drawn, and none is left to train on or to judge; draw fewer")
     return left.nonzero().flatten()
 
 

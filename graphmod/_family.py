@@ -25,19 +25,18 @@ def members(family: str) -> list[str]:
     return sorted(module.name for module in pkgutil.iter_modules(path) if not module.name.startswith("_"))
 
 
-def member(family: str, name: str, suffix: str = "", *, prefix: str = "") -> Callable[..., Any]:
-    """Returns the function `prefix + name + suffix` of the file `name` in a family.
+def member(family: str, name: str, suffix: str = "") -> Callable[..., Any]:
+    """Returns the function `name + suffix` of the file `name` in a family.
 
     Args:
         family: The full name of the package.
         name: The file's name without `.py`.
         suffix: What the function's name has after the file's name: `"_graph"` for graphs.
-        prefix: What it has before it: `"plot_"` for plots.
 
     Raises:
         ValueError: If the family has no such member.
     """
     if name not in members(family):
         raise ValueError(unknown(f"{family} member", name, members(family)))
-    function: Callable[..., Any] = getattr(importlib.import_module(f"{family}.{name}"), prefix + name + suffix)
+    function: Callable[..., Any] = getattr(importlib.import_module(f"{family}.{name}"), name + suffix)
     return function

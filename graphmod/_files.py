@@ -2,7 +2,6 @@
 
 import glob
 import hashlib
-import json
 import math
 import os
 import shutil
@@ -194,17 +193,6 @@ def read_torch(path: str | Path, device: torch.device | str = "cpu") -> Any:
         return torch.load(path, map_location=device, weights_only=True)
     except Exception as error:  # the restricted unpickler meets bytes of any kind with errors of any kind
         raise ValueError(f"{path} is not a PyTorch file of plain tensors; nothing in it was run") from error
-
-
-def read_json(path: str | Path) -> Any:
-    """Reads a file of JSON.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If it is none.
-    """
-    with readable(existing_file(path), "a file of JSON"):
-        return json.loads(Path(path).read_text(encoding="utf-8"))
 
 
 def npz_names(path: str | Path) -> list[str]:

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from torch_geometric.data import Data
 
 from ._files import sha256
+from ._tensors import raw_bytes
 from .distributed import world
 
 _OPEN: ContextVar[Path | None] = ContextVar("finished work", default=None)
@@ -141,7 +142,7 @@ def _feed(digest: "hashlib.blake2b", value: Any) -> None:
             digest.update(repr(value).encode())
         case Tensor():
             digest.update(f"{value.dtype}{list(value.shape)}{value.device.type}".encode())
-            digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+            digest.update(raw_bytes(value))
         case nn.Module():
             _feed_source(digest, type(value))
             own = {name: entry for name, entry in vars(value).items() if name not in _MACHINERY}

@@ -55,9 +55,15 @@ def class_numbers(labels: object, number: int, each: str = "image") -> Tensor:
 
 
 def check_classes(low: int, high: int, number: int) -> None:
-    """Refuses labels from `low` to `high` that are no numbers of so many classes; a card would stop for good."""
+    """Raises ValueError unless labels from `low` to `high` are in 0 … number − 1; others would end a GPU's process."""
     if low < 0 or high >= number:
         raise ValueError(f"labels must be numbers of {number} classes; got {low} to {high}")
+
+
+def raw_bytes(x: Tensor) -> memoryview:
+    """Returns the numbers of a tensor as they lie in memory, row by row, for a checksum."""
+    data: memoryview = x.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data
+    return data
 
 
 def unit_rows(x: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ from .graphs._build import Symmetrize, neighbor_graph
 from .graphs._topk import Metric, nearest_neighbors
 from .graphs.euclidean_knn import self_tuning
 from .metrics.modularity import modularity
-from .samples import collect, draw
+from .samples import collect_inputs, draw
 
 SETTINGS = ["num_samples", "k", "metric", "symmetrize", "weight"]
 """The columns that a setting of the graph consists of."""
@@ -86,7 +86,7 @@ def ablation(
             "k and num_samples must hold at least one number each and draws be at least 1; "
             f"got {list(k)}, {list(num_samples)} and {draws}"
         )
-    x, y = collect(samples, labels)
+    x, y = collect_inputs(samples, labels)
     subsets = [(n, i, draw(y, n, seed=seed + i)[0]) for n in num_samples for i in range(draws)]
     rows: list[Sequence[Any]] = []
     order = list(layer_sizes(model, x, layers))

@@ -18,7 +18,7 @@ from tqdm.auto import tqdm
 
 from ._layers import LayerName, check_runs, layer_calls, unwrapped
 from ._layers import layer_names as layer_names
-from ._passes import EnoughError, Passes, evaluation, hooked, plain_attention
+from ._passes import EnoughError, Passes, hooked, plain_attention, watched
 from .inputs import Graphs, Inputs, Named, first_tensor, forward, one_row_each
 from .pooling import Pool, check_pool, pool_rows, token_mask
 from .samples import batches
@@ -109,13 +109,7 @@ def layer_activations(
 
     total = -(-len(samples) // max(batch_size, 1)) if sized else None
     hooks = {name: record(name) for name in calls}
-    with (
-        torch.no_grad(),
-        evaluation(model),
-        plain_attention(),
-        torch.compiler.set_stance("force_eager"),
-        hooked(model, passes.start, hooks),
-    ):
+    with watched(model), plain_attention(), hooked(model, passes.start, hooks):
         source, shown = batches(samples, batch_size), not progress or None  # None: on a terminal only
         for x, _ in tqdm(source, f"{title} forward".strip(), total, leave=False, unit="batch", disable=shown):
             runs.clear()

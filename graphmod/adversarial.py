@@ -14,9 +14,8 @@ from ._family import members
 from ._files import readable
 from ._finished import Finished
 from ._names import unknown
-from ._passes import evaluation
 from .attacks import attack_settings, find_attack
-from .inputs import forward, output_tensor
+from .inputs import predictions
 from .models._normalize import Normalize
 from .samples import draw
 
@@ -44,18 +43,6 @@ def recognized(model: nn.Module, images: Tensor, labels: Tensor, num_samples: in
             "lower num_samples or take more images"
         )
     return right[draw(labels[right], num_samples, seed=seed)[0]].sort().values
-
-
-def predictions(model: nn.Module, images: Tensor, *, batch_size: int = 250) -> Tensor:
-    """Returns what a network gives for images, in evaluation mode, on the device of the images.
-
-    Args:
-        model: The network; its mode stays.
-        images: `[N, ...]`.
-        batch_size: Images in one forward pass.
-    """
-    with torch.no_grad(), evaluation(model):
-        return torch.cat([output_tensor(forward(model, x)) for x in images.split(batch_size)]).to(images.device)
 
 
 def attacked(

@@ -131,7 +131,7 @@ def write_html(
         heading: The page's title.
 
     Raises:
-        ValueError: As `write_gif`; if the curve has not L rows, thumbnails or ids are not those of N samples.
+        ValueError: As `write_gif`; if the curve does not have L rows, thumbnails or ids are not those of N samples.
 
     Example:
         >>> import tempfile

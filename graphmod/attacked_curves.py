@@ -7,12 +7,13 @@ from typing import Any
 import pandas as pd
 from torch import Tensor, nn
 
-from .adversarial import attacked, predictions
+from .adversarial import attacked
 from .attacks import attack_settings
 from .communities import compare_communities, leiden
 from .curve_tables import summarize
 from .curves import dynamic_graph, measure
 from .graphs._dynamic import DynamicGraph
+from .inputs import predictions
 from .metrics.label_overlap import label_overlap
 from .metrics.modularity import modularity
 from .uncertainty import standard_error
@@ -42,8 +43,8 @@ def attacked_curves(
     Returns:
         A long table, first the condition `clean`: `condition`, `samples` (`"all"` or `"fooled"`: those that the network
         takes for another class), `num_samples`, `layer`, `depth`, `modularity` and its `standard_error`, `clean`, the Q
-        of the same samples as they were, `agreement`, the mean share of a sample's neighbours that have its class, and
-        of Leiden's communities `modularity_found` and `ami`; and the graphs of all samples by condition. Of the
+        of the same samples as they were, `label_overlap`, the mean share of a sample's neighbours that have its class,
+        and of Leiden's communities `modularity_found` and `ami`; and the graphs of all samples by condition. Of the
         fooled, classes with at most k samples are left out; there are no rows where fewer than two classes remain.
     """
     clean = dynamic_graph(model, images, labels, layers, k=k, title="clean")
@@ -85,7 +86,7 @@ def attacked_curve(
                 "modularity": float(modularity(graph)),
                 "standard_error": float(standard_error(graph)),
                 "clean": float(modularity(clean[layer])),
-                "agreement": float(label_overlap(graph)),
+                "label_overlap": float(label_overlap(graph)),
                 "modularity_found": float(found["modularity_found"]),
                 "ami": float(found["ami"]),
             }

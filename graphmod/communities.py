@@ -166,7 +166,7 @@ def compare_communities(graph: Data, found: Tensor, labels: Tensor | None = None
         - `homogeneity`, `completeness`, `v_measure`: is a community of one class, is a class in one community, and the
           harmonic mean of both, in [0, 1]; `v_measure` equals `nmi`;
         - `purity`: share of the nodes whose class is the most frequent one of their community;
-        - `num_communities`, `num_singletons` (communities of one node) and `largest_community` (nodes in it).
+        - `num_communities`, `num_singletons` (communities of one node) and `largest_community_size` (its nodes).
 
     Raises:
         TypeError: If labels or communities are not integers; if the graph is a batch.
@@ -204,7 +204,7 @@ def compare_communities(graph: Data, found: Tensor, labels: Tensor | None = None
         "purity": float(table.max(axis=0).sum() / len(a)),
         "num_communities": table.shape[1],
         "num_singletons": int((table.sum(axis=0) == 1).sum()),
-        "largest_community": int(table.sum(axis=0).max()),
+        "largest_community_size": int(table.sum(axis=0).max()),
     }
 
 

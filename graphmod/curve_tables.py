@@ -25,8 +25,9 @@ def summarize(values: pd.DataFrame) -> pd.DataFrame:
         >>> summarize(one).to_dict("records")
         [{'layer': 'fc', 'depth': 1, 'modularity': 0.5, 'modularity_std': nan, 'num_repeats': 1}]
     """
-    if "metric" not in values:
-        raise ValueError("the table has no column 'metric'; pass the one that measure returns")
+    for column in ("metric", "repeat", "layer", "depth", "value"):
+        if column not in values:
+            raise ValueError(f"the table has no column {column!r}; pass the one that measure returns")
     metrics = list(values.metric.unique())
     groups = values.groupby(["layer", "depth", "metric"], sort=False).value
     spread = pd.DataFrame({"mean": groups.mean(), "std": groups.std()}).mask(groups.count() < groups.size()).unstack()

@@ -26,6 +26,7 @@ from .graphs import find_graph
 from .graphs._dynamic import SAVED, DynamicGraph
 from .graphs._topk import check_k
 from .inputs import num_copies
+from .metrics import find_metric
 from .metrics.modularity import modularity_terms
 from .pooling import Pool
 from .samples import Order, collect, collect_draws, collect_inputs
@@ -57,7 +58,7 @@ def dynamic_graph(
         samples: A tensor, tensors by name, a data set, a graph, or batches, see `graphmod.samples.batches`.
         labels: Integers `[N]`, at least two classes; those that come with the samples if None.
         layers: Names or patterns as in `layer_names`.
-        graph: A function `(x, k, *, y, layer, ...) -> Data`, such as those in `graphmod.graphs`.
+        graph: A file of `graphmod/graphs`, such as `"mutual_knn"`, or a function `(x, k, *, y, layer, ...) -> Data`.
         k: Neighbours of each sample.
         batch_size: Samples in one forward pass.
         pool: As in `layer_activations`.
@@ -169,21 +170,22 @@ def from_activations(
 
 
 def measure(
-    graphs: DynamicGraph | Iterable[DynamicGraph], metrics: Metric | Iterable[Metric] = modularity_terms
+    graphs: DynamicGraph | Iterable[DynamicGraph],
+    metrics: str | Metric | Iterable[str | Metric] = modularity_terms,
 ) -> pd.DataFrame:
     """Measures every layer's graph.
 
     Args:
         graphs: The graphs of a network; or several such, one for each repeat.
         metrics: One or more functions of a graph that return a number `[]`, named after the function, or a dict of
-            numbers by name.
+            numbers by name; or names of files in `graphmod/metrics`.
 
     Returns:
         A long table: `repeat` (from 0), `layer`, `depth` (from 1), `metric`, `value`.
 
     Raises:
         TypeError: If the graphs are no `DynamicGraph`, a metric is no function, or gives no numbers.
-        ValueError: If two metrics have one name.
+        ValueError: If there is no metric of a name, or two have one name.
 
     Example:
         >>> import torch
@@ -193,7 +195,8 @@ def measure(
         ['modularity', 'overlap', 'expected', 'maximum', 'normalized']
     """
     repeats = graphs if isinstance(graphs, Iterable) and not isinstance(graphs, DynamicGraph) else [graphs]
-    functions = [metrics] if callable(metrics) or isinstance(metrics, str) else list(metrics)
+    several = [metrics] if callable(metrics) or isinstance(metrics, str) else list(metrics)
+    functions = [find_metric(one) if isinstance(one, str) else one for one in several]
     rows = []
     for repeat, one in enumerate(repeats):
         if not isinstance(one, DynamicGraph):

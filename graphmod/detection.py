@@ -1,16 +1,16 @@
 """Attacked samples known by the company they keep: whose neighbours change class, and whether that gives them away."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from ._tensors import unit_rows
 from .activations import each_layer
-from .adversarial import predictions, recognized
-from .graphs._topk import TIE, largest
+from .adversarial import recognized
+from .graphs._topk import nearest_in
+from .inputs import predictions
 from .metrics._neighbors import vote
 from .samples import others
 
@@ -42,6 +42,14 @@ def attacked_and_bank(
     model: nn.Module, images: Tensor, labels: Tensor, num_samples: int, *, k: int = 10, seed: int = 0
 ) -> tuple[Tensor, Tensor]:
     """Draws the images that are to be attacked, see `recognized`, and leaves the others as the bank of `detection`.
+
+    Args:
+        model: A classifier of `images`.
+        images: `[N, C, H, W]`.
+        labels: Int64 `[N]`.
+        num_samples: How many are to be attacked.
+        k: As in `detection`, which needs so many images in the bank.
+        seed: Seed of the draw.
 
     Returns:
         Row numbers of both, int64.
@@ -104,10 +112,9 @@ def detection(
     _check_sizes(len(bank[1]), len(images), k)
     order = torch.randperm(len(images), generator=torch.Generator().manual_seed(seed))
     fitted, judged = order[: len(order) // 2], order[len(order) // 2 :]
-    names, clean = _company(model, bank, images, layers, k)
+    names, (clean, *moved_sets) = _company(model, bank, [images, *conditions.values()], layers, k)
     rows = []
-    for name, found in conditions.items():
-        moved = _company(model, bank, found, layers, k)[1]
+    for name, moved in zip(conditions, moved_sets, strict=True):
         halves = []
         for half in (fitted, judged):
             x = torch.cat([clean[half], moved[half]]).numpy()
@@ -122,14 +129,14 @@ def detection(
 
 
 def _company(
-    model: nn.Module, bank: tuple[Tensor, Tensor], images: Tensor, layers: Any, k: int
-) -> tuple[list[str], Tensor]:
-    """The share of each image's neighbours in the bank that are of the class it is taken for, float64 `[N, L]`."""
+    model: nn.Module, bank: tuple[Tensor, Tensor], sets: Sequence[Tensor], layers: Any, k: int
+) -> tuple[list[str], tuple[Tensor, ...]]:
+    """The layers, and of each set `[N, L]` the shares of neighbours that are of the class an image is taken for."""
+    images = torch.cat(list(sets))
     taken, classes = predictions(model, images).argmax(1).cpu(), bank[1].cpu()
     shares = {}
     both = (each_layer(model, x, layers, progress=False) for x in (images, bank[0]))
-    for (layer, here), (_, near) in zip(*both, strict=True):
-        similarity = unit_rows(here) @ unit_rows(near).T
-        nearest = largest((similarity / TIE).round(), k)[1].cpu()
+    for (layer, here), (_, there) in zip(*both, strict=True):
+        nearest = nearest_in(here, there, k)[1].cpu()
         shares[layer] = (classes[nearest] == taken[:, None]).double().mean(1)
-    return list(shares), torch.stack(list(shares.values()), dim=1)
+    return list(shares), torch.stack(list(shares.values()), dim=1).split([len(one) for one in sets])

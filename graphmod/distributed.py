@@ -122,7 +122,7 @@ def all_parts(own: Tensor) -> Tensor:
     return torch.cat(parts)
 
 
-def largest(own: Tensor) -> Tensor:
+def maximum_of_all(own: Tensor) -> Tensor:
     """Takes the largest of the processes' tensors at each place, in place."""
     if world()[1] > 1:
         dist.all_reduce(own, dist.ReduceOp.MAX)

@@ -8,6 +8,7 @@ from torch import Tensor
 from torch_geometric.data import Data
 
 from ._tensors import is_plain, kind, unit_rows
+from .metrics._inputs import layer_graphs, undirected_edges
 
 Method = Literal["tsne", "pca"]
 WIDTH = 50
@@ -54,7 +55,7 @@ def embed(
     if method == "tsne":
         x = unit_rows(x)
     if (x - x[0]).abs().max() <= 1e-12 * x.abs().max():
-        raise ValueError(f"x is the same for every one of {len(x)} samples, in {method}'s eyes: nothing is to be seen")
+        raise ValueError(f"x has all {len(x)} samples at one point, as {method} sees them; there is nothing to draw")
     scores = _principal(x)
     positions = torch.nn.functional.pad(scores[:, :2], (0, 2 - min(scores.shape[1], 2)))
     if method == "tsne":
@@ -163,24 +164,14 @@ def _principal(x: Tensor) -> Tensor:
 
 def _matrices(graphs: Mapping[str, Data]) -> Tensor:
     """Returns A = (D + Dᵀ) / 2 of each layer without its diagonal, float64 `[L, N, N]`, its mean weight 1."""
-    if not graphs:
-        raise ValueError("expected at least one graph; got none")
-    num_nodes = next(iter(graphs.values())).num_nodes
     matrices = []
-    for layer, graph in graphs.items():
-        if graph.num_nodes != num_nodes or num_nodes < 2:
-            raise ValueError(
-                f"the graph of layer {layer!r} must have as many nodes as the first one, at least 2; got "
-                f"{graph.num_nodes} and {num_nodes}"
-            )
-        source, target = graph.edge_index.cpu()
-        weight = graph.get("edge_weight")
-        weight = torch.ones(len(source)) if weight is None else weight.detach().cpu()
-        if not weight.isfinite().all():
-            raise ValueError(f"the edge weights of layer {layer!r} must be finite; got NaN or Inf")
-        matrix = torch.zeros(num_nodes, num_nodes, dtype=torch.float64)
-        matrix.index_put_((source, target), weight.double().clamp(min=0), accumulate=True)
-        matrix = (matrix + matrix.T).fill_diagonal_(0) / 2
+    for graph in layer_graphs(graphs, "pass the dynamic graph"):
+        if graph.num_nodes < 2:
+            raise ValueError(f"a layout needs graphs of at least 2 nodes; got {graph.num_nodes}")
+        i, j, weight = undirected_edges(graph)
+        matrix = torch.zeros(graph.num_nodes, graph.num_nodes, dtype=torch.float64)
+        matrix[i, j] = matrix[j, i] = weight.cpu().clamp(min=0)
+        matrix.fill_diagonal_(0)
         matrices.append(matrix / matrix[matrix > 0].mean() if matrix.any() else matrix)
     return torch.stack(matrices)
 

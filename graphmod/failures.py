@@ -16,6 +16,7 @@ from tqdm.auto import tqdm
 from ._finished import Finished
 from ._steps import seeded
 from .curve_tables import summarize
+from .graphs._topk import nearest_in
 
 SHARES = 0.5, 0.2  # of the samples: fitted, and held out to stop at the right epoch; the rest judges
 
@@ -231,9 +232,7 @@ def _fit(data: Data, wrong: Tensor, parts: list[Tensor], hidden: int, epochs: in
 
 def _vote(x: Tensor, wrong: Tensor, fitted: Tensor, k: int) -> Tensor:
     """The share of wrong ones among each sample's k nearest fitted samples, itself left out, by similarity."""
-    rows = F.normalize(x.flatten(1).float(), dim=1)
-    similarity = rows @ rows[fitted].T
-    similarity[fitted, torch.arange(len(fitted))] = -torch.inf
-    near = similarity.topk(min(k, len(fitted) - 1), dim=1)
-    weight = near.values.clamp(min=0)
-    return (weight * wrong[fitted][near.indices]).sum(1) / weight.sum(1).clamp(min=1e-12)
+    x = x.flatten(1)
+    weight, near = nearest_in(x, x[fitted], min(k, len(fitted) - 1), own=fitted)
+    weight = weight.clamp(min=0)
+    return (weight * wrong[fitted][near]).sum(1) / weight.sum(1).clamp(min=1e-12)

@@ -15,6 +15,8 @@ from torch import Tensor, nn
 from torch_geometric.data import Batch, Data
 from torch_geometric.utils import scatter
 
+from ._passes import evaluation
+
 
 @dataclass(frozen=True)
 class Named:
@@ -207,6 +209,22 @@ def output_tensor(output: Any) -> Tensor:
     if x is None:
         raise TypeError(f"the network gives {type(output).__name__}, which holds no tensor; let it give one")
     return x
+
+
+def predictions(model: nn.Module, images: Tensor, *, batch_size: int = 256) -> Tensor:
+    """Returns what a network gives for images, such as logits `[N, C]`, on the device of the images.
+
+    Args:
+        model: The network; it runs in evaluation mode and without gradients, and is left as it was.
+        images: `[N, ...]`, uint8 in [0, 255], divided by 255, or floating.
+        batch_size: Images in one forward pass.
+
+    Example:
+        >>> predictions(nn.Flatten(), torch.eye(2)[:, None]).argmax(1)
+        tensor([0, 1])
+    """
+    with torch.no_grad(), evaluation(model):
+        return torch.cat([output_tensor(forward(model, x)) for x in images.split(batch_size)]).to(images.device)
 
 
 def pixels(x: Tensor) -> Tensor:

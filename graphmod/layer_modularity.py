@@ -8,7 +8,7 @@ from torch import Tensor
 from torch_geometric.data import Data
 
 from ._layers import patterns
-from .graphs.knn import knn_graph
+from .graphs import find_graph
 from .metrics.modularity import modularity
 
 try:
@@ -28,7 +28,7 @@ class LayerModularity(Metric):
     Args:
         layers: Name or names of the layers whose rows `update` is given by name; None if it is given the rows of one.
         k: Neighbours of each sample.
-        graph: A function `(x, k, ...) -> Data`, such as those in `graphmod.graphs`.
+        graph: A file of `graphmod/graphs`, such as `"mutual_knn"`, or a function `(x, k, ...) -> Data`.
         max_samples: Keeps so many of the first samples in each process; all if None.
         **options: Of the `Metric`, such as `dist_sync_on_step`.
 
@@ -54,7 +54,7 @@ class LayerModularity(Metric):
         layers: str | Sequence[str] | None = None,
         *,
         k: int = 3,
-        graph: Callable[..., Data] = knn_graph,
+        graph: str | Callable[..., Data] = "knn",
         max_samples: int | None = None,
         **options: Any,
     ) -> None:
@@ -64,7 +64,7 @@ class LayerModularity(Metric):
                 f"k and max_samples must be at least 1, layers one or more; got {k}, {max_samples} and {layers}"
             )
         self.layers = None if layers is None else patterns(layers)
-        self.k, self.graph, self.max_samples = k, graph, max_samples
+        self.k, self.graph, self.max_samples = k, find_graph(graph), max_samples
         for i in range(len(self.layers or [""])):
             self.add_state(f"rows{i}", default=[], dist_reduce_fx="cat")
         self.add_state("target", default=[], dist_reduce_fx="cat")

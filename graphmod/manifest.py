@@ -8,10 +8,10 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from ._files import atomic_file, sha256
+from ._tensors import raw_bytes
 
 MANIFEST = "manifest.json"
 OF_FILE_MANAGERS = {".DS_Store", "Thumbs.db", "desktop.ini"}
@@ -34,7 +34,7 @@ def note_input(kind: str, name: str, tensors: Iterable[Tensor], *, file: str | P
     digest = hashlib.sha256()
     for tensor in tensors:
         digest.update(f"{tensor.dtype}{list(tensor.shape)}".encode())
-        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+        digest.update(raw_bytes(tensor))
     entry = {"kind": kind, "name": name, **more, "sha256": digest.hexdigest()}
     if file is not None:
         entry |= {"file": str(file), "file_sha256": sha256(file)}

@@ -18,7 +18,6 @@ from .surgery import (
     check_removable,
     check_together,
     drop_layers,
-    judged,
     removable_layers,
     skip_layers,
     that_can_go,
@@ -44,11 +43,11 @@ def redundant_layers(values: pd.DataFrame, *, confidence: float = 0.95, toleranc
 
     Returns:
         One row a layer: `layer`, `depth`, `modularity` (mean), `gain`, `gain_low`, `gain_high`, `phase`; the first
-        layer has no gain and no phase.
+        layer has no gain and no phase, and neither has one beside which Q is NaN.
 
     Raises:
-        ValueError: If the table has no modularity, or a single repeat and no tolerance; if confidence is not in (0, 1)
-            or the tolerance negative.
+        ValueError: If the table has no modularity, is of several networks, or has a single repeat and there is no
+            tolerance; if confidence is not in (0, 1) or the tolerance negative.
 
     Example:
         >>> q = [0.1, 0.1, 0.8, 0.12, 0.09, 0.85]
@@ -68,15 +67,17 @@ def redundant_layers(values: pd.DataFrame, *, confidence: float = 0.95, toleranc
     rows = values[values.metric == "modularity"] if "metric" in values else values.head(0)
     if rows.empty:
         raise ValueError("the table has no metric 'modularity'; pass the one that measure returns, of modularity_terms")
-    q = rows.pivot_table(index="repeat", columns="depth", values="value")
+    if rows.duplicated(["repeat", "depth"]).any():
+        raise ValueError("the table has several rows for one repeat and depth; pass that of one network")
+    q = rows.pivot(index="repeat", columns="depth", values="value")
     if len(q) < 2 and tolerance is None:
         raise ValueError("one repeat says nothing about chance; measure several repeats, or state a tolerance")
     gain = q.diff(axis=1)
     reach = tolerance
     if reach is None:
-        reach = gain.std() * stats.t.ppf((1 + confidence) / 2, len(q) - 1) / len(q) ** 0.5
+        reach = gain.std(skipna=False) * stats.t.ppf((1 + confidence) / 2, len(q) - 1) / len(q) ** 0.5
     table = rows.drop_duplicates("depth")[["layer", "depth"]].set_index("depth").sort_index()
-    table["modularity"], table["gain"] = q.mean(), gain.mean()
+    table["modularity"], table["gain"] = (one.mean(skipna=False) for one in (q, gain))
     table["gain_low"], table["gain_high"] = table.gain - reach, table.gain + reach
     table["phase"] = "plateau"
     table.loc[table.gain_low > 0, "phase"] = "separation"
@@ -165,7 +166,8 @@ def plan_removal(
     x, y = collect(samples, labels)
     model = unwrapped(model)
     layers = [layers] if isinstance(layers, str) else layers
-    table, names = (layers, None) if isinstance(layers, pd.DataFrame) else (judged(model, x[:2], layers), layers)
+    table, names = (layers, None) if isinstance(layers, pd.DataFrame) else (None, layers)
+    table = removable_layers(model, x[:2], names) if table is None else table
     if names is not None:
         check_removable(table, names)
     left = [layer for layer in that_can_go(table) if names is None or layer in names]
@@ -174,7 +176,7 @@ def plan_removal(
     limit = None if max_macs is None else macs_limit(model, x[:1], left, max_macs)
     judge = find_criterion(criterion) if isinstance(criterion, str) else criterion
     name = criterion if isinstance(criterion, str) else getattr(criterion, "__name__", "criterion")
-    at = _judged_at(model, x[:2], at, left)
+    at = judging_layer(model, x[:2], left, at)
     known: dict[str, Any] = {}
     rows: list[dict[str, Any]] = []
     removed: list[str] = []
@@ -218,8 +220,18 @@ def macs_limit(model: nn.Module, sample: Tensor, layers: Sequence[str], max_macs
     return limit
 
 
-def _judged_at(model: nn.Module, sample: Tensor, at: str | None, layers: Sequence[str]) -> str:
-    """The layer whose modularity counts: that which is asked for, or the last block, or the one that may go with it."""
+def judging_layer(model: nn.Module, sample: Tensor, layers: Sequence[str], at: str | None = None) -> str:
+    """Returns the layer whose modularity counts: the last block that runs, or the layer that may go and holds it.
+
+    Args:
+        model: The network.
+        sample: At least two samples that it takes.
+        layers: Those that may go.
+        at: The layer that is asked for, by name.
+
+    Raises:
+        ValueError: If `at` is not one layer that runs once, or is inside one that may go.
+    """
     names = list(layer_sizes(model, sample, "blocks" if at is None else at))
     once = [name for name in names if "@" not in name]
     if at is not None and (len(names) > 1 or not once):

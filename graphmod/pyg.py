@@ -9,8 +9,8 @@ from torch import Tensor
 from torch_geometric.data import Batch, Data, Dataset
 from torch_geometric.transforms import BaseTransform
 
+from .graphs import find_graph
 from .graphs._dynamic import EDGES, DynamicGraph
-from .graphs.knn import knn_graph
 
 
 class DynamicGraphDataset(Dataset):
@@ -74,7 +74,7 @@ class ModularityGraph(BaseTransform):
 
     Args:
         k: Neighbours of each node.
-        graph: A function `(x, k, ...) -> Data`, such as those in `graphmod.graphs`.
+        graph: A file of `graphmod/graphs`, such as `"mutual_knn"`, or a function `(x, k, ...) -> Data`.
         **options: Passed on to `graph`.
 
     Raises:
@@ -87,8 +87,8 @@ class ModularityGraph(BaseTransform):
         (8, True, [0, 1, 0, 1, 0, 1, 0, 1])
     """
 
-    def __init__(self, k: int = 3, graph: Callable[..., Data] = knn_graph, **options: Any) -> None:
-        self.k, self.graph, self.options = k, graph, options
+    def __init__(self, k: int = 3, graph: str | Callable[..., Data] = "knn", **options: Any) -> None:
+        self.k, self.graph, self.options = k, find_graph(graph), options
 
     def forward(self, data: Data) -> Data:
         """Returns the `Data` with other edges, and without what belonged to those that it had; all else stays."""

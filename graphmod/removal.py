@@ -1,4 +1,4 @@
-"""What is left of a network as its layers go: the criteria of removal side by side, without and with training."""
+"""What is left of a network as its layers go: the criteria of removal side by side."""
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -12,11 +12,10 @@ from tqdm.auto import tqdm
 from ._finished import Finished
 from ._layers import unwrapped
 from ._passes import copied
-from .activations import layer_sizes
 from .batch_norm import reestimate_batch_norm
 from .costs import cost
 from .criteria import State, find_criterion
-from .pruning import plan_removal
+from .pruning import judging_layer, plan_removal
 from .samples import collect, draw, others
 from .surgery import removable_layers, that_can_go, without
 from .training import accuracy
@@ -43,7 +42,7 @@ def removal_curves(
 
     Args:
         model: The network; it stays as it is.
-        samples: As in `dynamic_graph`.
+        samples: As in `graphmod.samples.collect`.
         labels: Integers `[N]`; those that come with the samples if None.
         criteria: Names in `graphmod/criteria`.
         removed: Numbers of layers at which the network is judged.
@@ -105,7 +104,7 @@ def single_removals(
 
     Args:
         model: The network; it stays as it is.
-        samples: As in `dynamic_graph`.
+        samples: As in `graphmod.samples.collect`.
         labels: Integers `[N]`; those that come with the samples if None.
         num_samples: Samples that the modularity is measured on; all others measure the accuracy.
         k: Neighbours of each sample.
@@ -124,7 +123,7 @@ def single_removals(
     chosen = draw(y, num_samples, seed=seed)[0]
     judges = others(chosen, len(x))
     layers = that_can_go(removable_layers(model, x[:2]))
-    state = State(model, model, x[chosen], y[chosen], layers, list(layer_sizes(model, x[:2]))[-1], k, seed)
+    state = State(model, model, x[chosen], y[chosen], layers, judging_layer(model, x[:2], layers), k, seed)
     gain, last = find_criterion("gain")(state), find_criterion("modularity")(state)
     whole = accuracy(model, x[judges], y[judges])
     rows = []

@@ -16,13 +16,10 @@ from .pruning import beyond_layout, drop_layers, macs_limit, plan_removal, remov
 from .removal import compare_networks
 from .samples import draw, others
 from .surgery import names_before, that_can_go
-from .training import train
+from .training import Labelled, train
 
 MEASURED = 500
 """Test images of a modularity curve."""
-
-Labelled = tuple[Tensor, Tensor]
-"""Images `[N, ...]` and their labels, int64 `[N]`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,13 +88,12 @@ def prune_and_train(
     """
     if epochs < 1:
         raise ValueError(f"epochs must be at least 1; got {epochs}")
-    if given := sorted({"held_out", "test_images", "test_labels", "teacher"} & options.keys()):
+    if given := sorted({"held_out", "test", "teacher"} & options.keys()):
         raise TypeError(f"prune_and_train chooses {', '.join(given)} itself; leave it out")
     held = draw(data[1], num_samples, seed=seed)[0]
     rest = others(held, len(data[1]))
     chosen, left = (data[0][held], data[1][held]), (data[0][rest], data[1][rest])
-    judged = {"held_out": chosen, "test_images": test[0], "test_labels": test[1]}
-    options |= {"batch_size": batch_size, "seed": seed, **judged}
+    options |= {"batch_size": batch_size, "seed": seed, "held_out": chosen, "test": test}
     whole, parts = drop_layers(model, [], data[0][:1]), []
     there = removable_layers(whole, chosen[0][:2])
     beyond = beyond_layout(whole, layout) if layout else []
@@ -160,10 +156,9 @@ def train_alike(
     Returns:
         One row a network and epoch: `network`, and the columns of `train`.
     """
-    work, tables = Finished("training", images, labels, teacher, options), []
+    tables = []
     for name, network in networks.items():
-        start = Finished("start", network)  # the weights before the training are part of the name
-        checkpoint = work.file(f"{name} {start.file('')}")
+        checkpoint = Finished("training", images, labels, teacher, options, network).file(name)
         epochs = train(network, images, labels, teacher=teacher, checkpoint=checkpoint, **options)
         tables.append(pd.DataFrame(epochs).assign(network=name))
     table = pd.concat(tables, ignore_index=True)

@@ -139,7 +139,7 @@ def collect(samples: Any, labels: Any = None, *, num_samples: int | None = None)
     Args:
         samples: As in `batches`.
         labels: Integers `[N]`; those that come with the samples if None.
-        num_samples: Stops after so many; reads all if None.
+        num_samples: How many are read; all if None.
 
     Returns:
         Samples `[N, ...]` and labels, int64 `[N]`.
@@ -163,7 +163,19 @@ def collect(samples: Any, labels: Any = None, *, num_samples: int | None = None)
 
 
 def collect_inputs(samples: Any, labels: Any = None, *, num_samples: int | None = None) -> tuple[Any, Tensor]:
-    """Does the same for samples of any kind; returns a tensor `[N, ...]` or one of `graphmod.inputs`, and labels."""
+    """Collects samples of any kind, and their labels.
+
+    Args:
+        samples: As in `batches`.
+        labels: As in `collect`.
+        num_samples: As in `collect`.
+
+    Returns:
+        The samples, a tensor `[N, ...]` or one of `graphmod.inputs`, and labels, int64 `[N]`.
+
+    Raises:
+        TypeError, ValueError: As `collect`.
+    """
     if labels is not None and isinstance(samples, DataLoader) and not _in_order(samples):
         raise ValueError(
             "labels were passed beside a loader that gives its samples in another order; let it yield (x, y)"

@@ -15,7 +15,9 @@ from ._names import unknown
 from ._passes import copied
 
 
-def removable_layers(model: nn.Module, sample: Tensor | None = None) -> pd.DataFrame:
+def removable_layers(
+    model: nn.Module, sample: Tensor | None = None, layers: Iterable[str] | None = None
+) -> pd.DataFrame:
     """Lists the layers that could be removed, and for the others why not.
 
     A network can do without a child of a `Sequential` or `ModuleList` whose output has the shape of its input: a
@@ -29,6 +31,7 @@ def removable_layers(model: nn.Module, sample: Tensor | None = None) -> pd.DataF
         sample: One batch of input, `[N, ...]`. The model runs on it, so that shapes are seen, and on its first two rows
             without each layer that fits: a layer whose input must not simply stand for its output stays. Without a
             sample, what the modules say of themselves (channels, strides) has to do.
+        layers: Those to be tried in that way; all that fit by their shapes if None.
 
     Returns:
         One row a layer, in the order in which the model holds them: `layer`, `removable`, and `reason`, empty if it is.
@@ -41,14 +44,6 @@ def removable_layers(model: nn.Module, sample: Tensor | None = None) -> pd.DataF
         >>> removable_layers(model).iloc[:2].to_numpy().tolist()
         [['0', False, 'takes 4 channels and gives 8'], ['2', True, '']]
     """
-    return judged(model, sample)
-
-
-def judged(model: nn.Module, sample: Tensor | None, only: Iterable[str] | None = None) -> pd.DataFrame:
-    """The table of `removable_layers`.
-
-    Each layer that fits by shape, or each of those in `only`, is tried: the network runs without it.
-    """
     if not isinstance(model, nn.Module):
         raise TypeError(f"model must be a torch.nn.Module; got {type(model).__name__}")
     if sample is not None and not isinstance(sample, Tensor):
@@ -60,7 +55,7 @@ def judged(model: nn.Module, sample: Tensor | None, only: Iterable[str] | None =
     if sample is not None:
         seen = run_once(model, sample, parts)
         reasons = {name: _seen_reason(seen[name]) or places[name] or _own_reason(model, name) for name in parts}
-        asked = {name for name in (parts if only is None else only) if reasons.get(name) == ""}
+        asked = {name for name in (parts if layers is None else layers) if reasons.get(name) == ""}
         reasons |= hidden_uses(model, sample[:2], {name: parts[name] for name in parts if name in asked})
     rows = [(name, not reason, reason) for name, reason in reasons.items()]
     return pd.DataFrame(rows, columns=["layer", "removable", "reason"])
@@ -98,7 +93,7 @@ def drop_layers(model: nn.Module, layers: pd.DataFrame | Iterable[str], sample: 
             raise ValueError(f"the plan has no column 'layer'; it has {', '.join(map(str, layers.columns))}")
         layers = layers.layer
     names = [layers] if isinstance(layers, str) else list(layers)
-    table = judged(model, sample, names)
+    table = removable_layers(model, sample, names)
     if planned and sample is None:
         table["reason"] = ""
     check_removable(table, names)

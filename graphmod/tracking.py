@@ -79,7 +79,7 @@ class ModularityTracker:
         *,
         every: int = 1,
         k: int = 3,
-        metrics: Metric | Sequence[Metric] = modularity_terms,
+        metrics: str | Metric | Sequence[str | Metric] = modularity_terms,
         path: str | Path | None = None,
         writer: Any = None,
         **options: Any,

@@ -15,10 +15,13 @@ from tqdm.auto import tqdm
 from ._augmentation import augmented
 from ._checkpoints import fingerprint, resume
 from ._files import atomic_file
-from ._passes import copied, evaluation
+from ._passes import copied
 from ._steps import Precision, recorded_step, seeded, step_of
 from ._tensors import class_numbers
-from .inputs import forward, output_tensor, pixels
+from .inputs import pixels, predictions
+
+Labelled = tuple[Tensor, Tensor]
+"""Images `[N, ...]` and their labels, integers `[N]`."""
 
 
 def train(
@@ -41,9 +44,8 @@ def train(
     precision: Precision = "float32",
     channels_last: bool = False,
     cuda_graph: bool = False,
-    held_out: tuple[Tensor, Tensor] | None = None,
-    test_images: Tensor | None = None,
-    test_labels: Tensor | None = None,
+    held_out: Labelled | None = None,
+    test: Labelled | None = None,
     seed: int = 0,
     checkpoint: str | Path | None = None,
     progress: bool = True,
@@ -72,12 +74,12 @@ def train(
         labels: Integers `[N]`.
         epochs: Number of passes over the images.
         batch_size: Images in a step.
-        lr: Learning rate of the first epoch; it falls to 0 along a cosine.
+        lr: Base learning rate; it falls to 0 along a cosine, in epoch e, from 0, to lr (1 + cos(π e / epochs)) / 2.
         milestones: Epochs after which the learning rate is multiplied by 0.1, instead of the cosine.
         warmup: Number n of first epochs in which the learning rate is multiplied by 1/(n + 1), 2/(n + 1), ...
         momentum: Momentum of SGD, Nesterov's; 0 for none.
         weight_decay: Weight decay.
-        augment: Shifts each image at random by up to so many pixels (4 is usual for CIFAR).
+        augment: Largest random shift of an image, in pixels (4 is usual for CIFAR).
         flip: Also mirrors half of the images.
         teacher: A network whose outputs the model learns too, on the same augmented images; a copy is asked, in
             evaluation mode.
@@ -88,9 +90,8 @@ def train(
         channels_last: Puts weights, in place, and images in the memory format that convolutions are faster in.
         cuda_graph: Records a step once on the GPU and replays it, for networks whose many small kernels take longer to
             launch than to run; the forward pass must do the same each time and not wait for the GPU.
-        held_out: Images and labels to measure accuracy on after each epoch, besides the test images.
-        test_images: Images to measure accuracy on after each epoch.
-        test_labels: Their labels.
+        held_out: Images and labels to measure accuracy on after each epoch, such as choose the best one.
+        test: The same of those that judge.
         seed: Seed of the order and the augmentation, alike on all devices, and of dropout; the model's weights are the
             caller's.
         checkpoint: File to keep the run in after each epoch, with fingerprints of images, labels and first weights.
@@ -103,10 +104,10 @@ def train(
     Raises:
         IsADirectoryError: If the checkpoint is a folder.
         TypeError: If labels are not integers.
-        ValueError: If there are no images, labels are not one for each or no classes of the model, test images come
-            without labels or the reverse, an option is out of its range, the teacher has other classes, a CUDA graph is
-            asked for on a CPU, the checkpoint is of a run with other settings, images, labels, first weights or another
-            teacher, or loss or weights are no longer finite.
+        ValueError: If there are no images, labels are not one for each or no classes of the model, an option is out of
+            its range, the teacher has other classes, a CUDA graph is asked for on a CPU, the checkpoint is of a run
+            with other settings, images, labels, first weights or another teacher, or loss or weights are no longer
+            finite.
 
     Example:
         >>> x = torch.rand(64, 2)
@@ -126,15 +127,13 @@ def train(
         raise ValueError(f"lr must be at least 0 and finite; got {lr}")
     if not len(images):
         raise ValueError("images must hold at least one image; got none")
-    if (test_images is None) != (test_labels is None):
-        raise ValueError("test_images and test_labels go together; give both or neither")
     if checkpoint is not None and Path(checkpoint).is_dir():
         raise IsADirectoryError(f"{checkpoint} is a folder; name a file to keep the run in")
-    pairs = {"train": (images, labels), "held_out": held_out or (None, None), "test": (test_images, test_labels)}
+    pairs = {"train": (images, labels), "held_out": held_out, "test": test}
     home = next(model.parameters()).device
     if cuda_graph and home.type != "cuda":
         raise ValueError(f"cuda_graph needs a model on a GPU; it is on {home}")
-    sets = {name: _moved(x, y, home) for name, (x, y) in pairs.items() if x is not None and y is not None}
+    sets = {name: _moved(*pair, home) for name, pair in pairs.items() if pair is not None}
     share = teacher_weight if teacher is not None else 0.0
     layout = torch.channels_last if channels_last else torch.preserve_format
     taught = copied(teacher).to(home).to(memory_format=layout).eval() if teacher is not None and share else None
@@ -230,8 +229,7 @@ def accuracy(model: nn.Module, images: Tensor, labels: Tensor, *, batch_size: in
         0.5
     """
     labels = class_numbers(labels, len(images))
-    with torch.no_grad(), evaluation(model):
-        found = torch.cat([output_tensor(forward(model, x)).argmax(1) for x in images.split(batch_size)])
+    found = predictions(model, images, batch_size=batch_size).argmax(1)
     return float((found.cpu() == labels.cpu()).double().mean())
 
 

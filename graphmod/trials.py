@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from ._chains import Skip, chain_layers, first_argument, rows_of, run_once, skip_like
 from ._passes import hooks, layer_of, watched
 from .activations import num_bytes
-from .inputs import moved, output_tensor
+from .inputs import forward, output_tensor
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ def without_each(
     Yields:
         A trial for each layer, in the order of execution.
     """
-    samples, parts = moved(samples, model), chain_layers(model)
+    parts = chain_layers(model)
     seen = {name: one for name, one in run_once(model, samples[:2], parts, keep="outputs").items() if one.runs == 1}
     needed = sum(output_tensor(one.output)[0].nbytes for one in seen.values()) * len(samples)
     room = needed <= num_bytes(max_memory)
@@ -98,7 +98,6 @@ def classifier_input(model: nn.Module, samples: Tensor, layers: Sequence[str] = 
         layers: Those that may go.
         batch_size: Samples in one forward pass.
     """
-    samples = moved(samples, model)
     return _run(model, samples.split(batch_size), layers)[0]
 
 
@@ -108,7 +107,7 @@ def _run(model: nn.Module, batches: Sequence[Tensor], layers: Sequence[str]) -> 
     with watched(model), _given_to_the_last_linear(model, layers) as latest:
         for x in batches:
             latest.clear()
-            outputs.append(output_tensor(model(x)))
+            outputs.append(output_tensor(forward(model, x)))
             seen.append(rows_of(latest.get("x", outputs[-1])))
     return torch.cat(seen), torch.cat(outputs)
 

@@ -11,10 +11,10 @@ from graphmod.adversarial import (
     attack_strength,
     attacked,
     attacks_and_controls,
-    predictions,
     recognized,
 )
 from graphmod.attacks.pgd import pgd
+from graphmod.inputs import predictions
 from graphmod.models._normalize import Normalize
 
 

@@ -23,7 +23,7 @@ def test_curves_of_all_and_of_the_fooled_have_their_clean_counterpart() -> None:
     assert rows.num_samples["swap", "fooled"] == 60
     assert rows.clean["swap", "fooled"] == pytest.approx(2 / 3, abs=0.01)  # the same samples, of three equal classes
     assert rows.modularity["swap", "fooled"] == pytest.approx(1 / 2 - 1 / 3, abs=0.15)  # two classes in each cluster
-    assert rows.agreement["swap", "fooled"] == pytest.approx(1 / 2, abs=0.15)
+    assert rows.label_overlap["swap", "fooled"] == pytest.approx(1 / 2, abs=0.15)
     assert rows.ami["clean", "all"] == pytest.approx(1) or rows.modularity_found["clean", "all"] >= clean - 1e-9
     assert set(graphs) == {"clean", "swap", "none"}
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from graphmod.adversarial import predictions, recognized
+from graphmod.adversarial import recognized
 from graphmod.attacks import _prepared
 from graphmod.attacks._prepared import MANY, WORTH, Model, at_a_time, prepared, replayed, rough
 from graphmod.attacks.cw import cw
@@ -18,7 +18,7 @@ from graphmod.attacks.jsma import jsma
 from graphmod.attacks.local_search import local_search
 from graphmod.attacks.pgd import pgd
 from graphmod.datasets import load
-from graphmod.inputs import output_tensor
+from graphmod.inputs import output_tensor, predictions
 from graphmod.models import build
 
 of_cw, of_jsma, of_local_search = (sys.modules[f"graphmod.attacks.{name}"] for name in ("cw", "jsma", "local_search"))

@@ -4,12 +4,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from graphmod.adversarial import predictions, recognized
+from graphmod.adversarial import recognized
 from graphmod.attacks._inputs import generators
 from graphmod.attacks.jsma import best_pair, jsma
 from graphmod.attacks.local_search import local_search
 from graphmod.attacks.one_pixel import one_pixel
 from graphmod.datasets import load
+from graphmod.inputs import predictions
 from graphmod.models import build
 
 

@@ -8,11 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from graphmod.adversarial import predictions, recognized
+from graphmod.adversarial import recognized
 from graphmod.attacks.jsma import best_pair, jsma
 from graphmod.attacks.local_search import local_search
 from graphmod.attacks.one_pixel import _three_others, one_pixel
 from graphmod.datasets import load
+from graphmod.inputs import predictions
 from graphmod.models import build
 
 

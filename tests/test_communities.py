@@ -315,7 +315,7 @@ def test_scores_are_scikit_learns(seed: int) -> None:
     sizes = np.bincount(b)
     assert scores["num_communities"] == (sizes > 0).sum()
     assert scores["num_singletons"] == (sizes == 1).sum()
-    assert scores["largest_community"] == sizes.max()
+    assert scores["largest_community_size"] == sizes.max()
     assert scores["modularity_labels"] == pytest.approx(float(modularity(graph)))
     assert scores["modularity_found"] == pytest.approx(float(modularity(graph, torch.tensor(b))))
 

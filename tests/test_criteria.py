@@ -1,6 +1,8 @@
 """Every criterion against what it says of a network whose layers are known: some do nothing, some do harm."""
 
+from dataclasses import replace
 from functools import partial
+from importlib import import_module
 from itertools import pairwise
 
 import networkx as nx
@@ -160,6 +162,16 @@ def test_numbers_by_hand(planted) -> None:
         inside = model[0](x)
     cosine = (x * inside).sum(1) / (x.norm(dim=1) * inside.norm(dim=1))
     assert find_criterion("block_influence")(state(planted))["0"] == pytest.approx(1 - float(cosine.mean()), abs=1e-6)
+
+
+def test_communities_of_the_whole_network_are_found_once(planted, monkeypatch: pytest.MonkeyPatch) -> None:
+    module, seeds = import_module("graphmod.criteria.communities"), []
+    real = module.leiden
+    monkeypatch.setattr(module, "leiden", lambda graph, seed: seeds.append(seed) or real(graph, seed=seed))
+    one = state(planted)
+    for step in range(3):
+        find_criterion("communities")(replace(one, seed=step))
+    assert seeds == [0]
 
 
 def test_communities_need_no_labels(planted) -> None:

@@ -16,6 +16,9 @@ def test_a_repeat_without_a_value_is_seen() -> None:
 def test_only_a_table_of_measure_is_summarized() -> None:
     with pytest.raises(ValueError, match="the table has no column 'metric'; pass the one that measure returns"):
         summarize(pd.DataFrame({"layer": ["a"], "modularity": [0.5]}))
+    tracked = pd.DataFrame({"epoch": [0], "layer": ["a"], "depth": [1], "metric": ["modularity"], "value": [0.5]})
+    with pytest.raises(ValueError, match="the table has no column 'repeat'; pass the one that measure returns"):
+        summarize(tracked)
 
 
 def test_curves_agree_in_numbers() -> None:

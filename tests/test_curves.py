@@ -225,14 +225,22 @@ def test_graphs_of_other_samples_do_not_mix() -> None:
         DynamicGraph([a])
 
 
+def test_metrics_by_name() -> None:
+    graphs = DynamicGraph({"a": knn_graph(torch.eye(4), y=torch.tensor([0, 0, 1, 1]))})
+    pd.testing.assert_frame_equal(measure(graphs, "modularity"), measure(graphs, modularity))
+    assert measure(graphs, ["modularity", "knn_accuracy"]).metric.tolist() == ["modularity", "knn_accuracy"]
+
+
 def test_wrong_kinds() -> None:
     graphs = DynamicGraph({"a": knn_graph(torch.eye(4), y=torch.tensor([0, 0, 1, 1]))})
     for other in (None, {"a": graphs["a"]}, graphs["a"]):
         with pytest.raises(TypeError, match="graphs must be one DynamicGraph, or several; got"):
             measure(other)
-    for metrics in ("modularity", ["modularity"]):
-        with pytest.raises(TypeError, match="metrics must be functions of a graph; got 'modularity'"):
-            measure(graphs, metrics)
+    for metrics in (3, None):
+        with pytest.raises(TypeError, match=f"metrics must be functions of a graph; got {metrics}"):
+            measure(graphs, [metrics])
+    with pytest.raises(ValueError, match="no graphmod.metrics member named 'modularty'; the nearest are 'modularity'"):
+        measure(graphs, "modularty")
     for activations in (None, [torch.eye(4)], torch.eye(4)):
         with pytest.raises(TypeError, match="activations must be a mapping from layers to arrays, or a path; got"):
             from_activations(activations, [0, 0, 1, 1])

@@ -64,9 +64,10 @@ def test_neighbours_far_from_the_origin_are_those_of_float64() -> None:
     generator = torch.Generator().manual_seed(0)
     bank, x = (3000 + torch.randn(n, 16, generator=generator) for n in (120, 40))
     y, model = torch.arange(120) % 3, torch.nn.Sequential(torch.nn.Identity(), torch.nn.Linear(16, 3))
-    names, shares = _company(model, (bank, y), x, ["0"], 10)
+    names, shares = _company(model, (bank, y), [x[:15], x[15:]], ["0"], 10)
     rows = [torch.nn.functional.normalize(one.double(), dim=1) for one in (x, bank)]
     nearest = (rows[0] @ rows[1].T).argsort(dim=1, descending=True)[:, :10]
     expected = (y[nearest] == model(x).argmax(1)[:, None]).double().mean(1)
     assert names == ["0"]
-    torch.testing.assert_close(shares[:, 0], expected)
+    assert list(map(len, shares)) == [15, 25]
+    torch.testing.assert_close(torch.cat(shares)[:, 0], expected)

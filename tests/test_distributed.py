@@ -60,7 +60,7 @@ with shared_work():
         x = torch.arange(26).view(13, 2).to(dtype)
         assert torch.equal(all_rows(x[part], 13), x)
     assert all_parts(torch.full((rank,), rank)).tolist() == [r for r in range(size) for _ in range(r)]
-    assert largest(torch.tensor([rank])).item() == size - 1
+    assert maximum_of_all(torch.tensor([rank])).item() == size - 1
     assert agreed(["from", rank]) == ["from", 0]
     try:
         own_rows(size - 1)
@@ -195,7 +195,7 @@ def test_a_process_alone_is_a_world_of_one() -> None:
     x = torch.rand(5, 2)
     assert distributed.world() == (0, 1)
     assert distributed.own_rows(5) == slice(0, 5)
-    for function in (distributed.all_parts, distributed.largest, distributed.agreed):
+    for function in (distributed.all_parts, distributed.maximum_of_all, distributed.agreed):
         assert function(x) is x
     assert distributed.all_rows(x, 5) is x
     with distributed.processes_of_torchrun():

@@ -94,10 +94,10 @@ def test_arguments_are_not_changed(clusters: tuple[Tensor, Tensor]) -> None:
         (torch.rand(4, 0), {}, ValueError, r"x must have shape \[N, D\]; got \[4, 0\]"),
         (torch.rand(3, 2), {}, ValueError, "x must hold at least 4 samples; got 3"),
         (torch.full((5, 2), torch.nan), {}, ValueError, "x holds NaN or Inf"),
-        (torch.ones(5, 2), {}, ValueError, "x is the same for every one of 5 samples, in tsne's eyes"),
-        (torch.zeros(5, 2), {}, ValueError, "x is the same for every one of 5 samples"),
-        (torch.ones(5, 2), {"method": "pca"}, ValueError, "x is the same for every one of 5 samples, in pca's eyes"),
-        (torch.arange(1.0, 6)[:, None] * torch.ones(3), {}, ValueError, "x is the same for every one of 5"),
+        (torch.ones(5, 2), {}, ValueError, "x has all 5 samples at one point, as tsne sees them"),
+        (torch.zeros(5, 2), {}, ValueError, "x has all 5 samples at one point"),
+        (torch.ones(5, 2), {"method": "pca"}, ValueError, "x has all 5 samples at one point, as pca sees them"),
+        (torch.arange(1.0, 6)[:, None] * torch.ones(3), {}, ValueError, "x has all 5 samples at one point"),
         (torch.rand(5, 2), {"method": "umap"}, ValueError, "method must be 'tsne' or 'pca'; got 'umap'"),
         (torch.rand(5, 2), {"perplexity": 0.5}, ValueError, "perplexity must be at least 1; got 0.5"),
         (torch.rand(5, 2), {"like": torch.rand(4, 2)}, ValueError, r"like must have shape \[5, 2\], a place for each"),
@@ -172,13 +172,15 @@ def test_directions_loops_and_the_scale_of_weights_do_not_matter() -> None:
 
 def test_bad_graphs() -> None:
     pair = Data(edge_index=torch.tensor([[0], [1]]), num_nodes=2)
-    with pytest.raises(ValueError, match="expected at least one graph; got none"):
+    with pytest.raises(ValueError, match="expected the graphs of several layers; got none"):
         layer_positions({})
-    with pytest.raises(ValueError, match="the graph of layer 'b' must have as many nodes as the first one, at least 2"):
+    with pytest.raises(ValueError, match="the graphs must have the same nodes; got"):
         layer_positions({"a": pair, "b": Data(edge_index=pair.edge_index, num_nodes=3)})
     broken = Data(edge_index=pair.edge_index, edge_weight=torch.tensor([torch.nan]), num_nodes=2)
-    with pytest.raises(ValueError, match="the edge weights of layer 'a' must be finite; got NaN or Inf"):
+    with pytest.raises(ValueError, match="edge weights must be finite; got NaN or Inf"):
         layer_positions({"a": broken})
+    with pytest.raises(ValueError, match="a layout needs graphs of at least 2 nodes; got 1"):
+        layer_positions({"a": Data(edge_index=torch.zeros(2, 0, dtype=torch.int64), num_nodes=1)})
     for options in ({"inertia": -1}, {"iterations": 0}):
         with pytest.raises(ValueError, match="expected inertia of at least 0 and iterations of at least 1; got"):
             layer_positions({"a": pair}, **options)

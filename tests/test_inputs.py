@@ -449,7 +449,7 @@ def test_a_network_of_timm_by_name() -> None:
 
 def test_packages_that_are_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "timm", None)
-    with pytest.raises(ValueError, match="models of timm need the package timm: pip install timm"):
+    with pytest.raises(ImportError, match="models of timm need the package timm: pip install timm"):
         build("timm:resnet10t")
 
 

@@ -21,10 +21,10 @@ def samples(num_samples: int = 60) -> tuple[Tensor, Tensor]:
     return torch.randn(num_samples, 3, 2, generator=generator), torch.arange(num_samples) % 3
 
 
-@pytest.mark.parametrize("graph", [knn_graph, mutual_knn_graph])
-def test_batches_equal_all_at_once(graph) -> None:
+@pytest.mark.parametrize(("name", "graph"), [(knn_graph, knn_graph), ("mutual_knn", mutual_knn_graph)])
+def test_batches_equal_all_at_once(name, graph) -> None:
     x, y = samples()
-    metric = LayerModularity(k=5, graph=graph)
+    metric = LayerModularity(k=5, graph=name)
     for _ in range(2):
         for rows in torch.arange(60).split(17):
             metric.update(x[rows], y[rows])

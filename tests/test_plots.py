@@ -1,4 +1,5 @@
 import itertools
+from importlib import import_module
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 import torch
 from matplotlib.collections import FillBetweenPolyCollection
 
-from graphmod._family import member, members
+from graphmod._family import members
 from graphmod.plots.alluvial import plot_alluvial
 from graphmod.plots.conditions import plot_conditions
 from graphmod.plots.curve import plot_curve
@@ -27,7 +28,7 @@ def _close():
 
 @pytest.mark.parametrize("name", members("graphmod.plots"))
 def test_contract(name: str) -> None:
-    function = member("graphmod.plots", name, prefix="plot_")
+    function = getattr(import_module(f"graphmod.plots.{name}"), f"plot_{name}")
     for section in ("Args:", "Returns:", "Example:"):
         assert section in function.__doc__
 
@@ -61,6 +62,16 @@ def test_curves_beside_are_stretched_from_first_to_last_layer() -> None:
     dashed = ax.lines[-1]
     assert dashed.get_linestyle() == "--"
     assert (dashed.get_xdata()[0], dashed.get_xdata()[-1], len(dashed.get_xdata())) == (1, 5, 9)
+
+
+def test_curves_beside_have_their_own_depths_and_the_metric_that_is_drawn() -> None:
+    other = pd.DataFrame({"depth": [3, 1, 2], "maximum": [0.3, 0.1, 0.2], "modularity": 0.0})
+    other.loc[0, "depth"] = 11
+    line = plot_curve(curve(), metric="maximum", beside={"other": other}).lines[-1]
+    assert line.get_xdata().tolist() == pytest.approx([1, 1.4, 5])
+    assert line.get_ydata().tolist() == [0.1, 0.2, 0.3]
+    with pytest.raises(ValueError, match="the table has no column 'maximum'; it has layer, depth"):
+        plot_curve(curve(), metric="maximum", beside={"other": other[["depth"]].assign(layer="a")[["layer", "depth"]]})
 
 
 def test_many_layers_are_counted_not_named() -> None:

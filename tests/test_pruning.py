@@ -70,6 +70,20 @@ def test_phases_are_those_of_a_paired_t_test() -> None:
     assert set(table.phase[1:]) == {"separation", "plateau", "degradation"}
 
 
+def test_a_layer_without_q_has_no_gain_and_no_phase() -> None:
+    for q in ([[0.1, np.nan, 0.5, 0.9]] * 2, [[0.1, 0.2, 0.5, 0.9], [0.1, np.nan, 0.5, 0.9]]):
+        table = redundant_layers(measured(np.array(q)))
+        assert table.modularity.isna().tolist() == [False, True, False, False]
+        assert table.gain.isna().tolist() == [True, True, True, False]
+        assert table.phase.isna().tolist() == [True, True, True, False]
+
+
+def test_tables_of_two_networks_are_not_averaged() -> None:
+    table = measured(np.array([[0.1, 0.2]] * 2))
+    with pytest.raises(ValueError, match="has several rows for one repeat and depth; pass that of one network"):
+        redundant_layers(pd.concat([table, table]))
+
+
 def test_a_stated_tolerance_needs_one_repeat() -> None:
     q = np.array([[0.1, 0.15, 0.16, 0.1]])
     assert redundant_layers(measured(q), tolerance=0.02).phase.tolist()[1:] == ["separation", "plateau", "degradation"]

@@ -6,6 +6,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
+from torch import nn
 
 from graphmod import removal
 from graphmod._finished import finished_work
@@ -86,6 +87,26 @@ def test_single_removals(digits) -> None:
     assert table.accuracy[0] == accuracy(drop_layers(model, [table.layer[0]]), x[judges], y[judges])
     ax = plot_scatter(table, ["gain", "modularity"], "accuracy_loss")
     assert ax.figure.axes[1].get_title() == f"Spearman {table.modularity.corr(table.accuracy_loss, 'spearman'):.2f}"
+
+
+def test_the_last_block_is_judged_with_the_layer_that_holds_it() -> None:
+    class Block(nn.Module):
+        def __init__(self, middle: nn.Module) -> None:
+            super().__init__()
+            self.a, self.middle, self.b = nn.Linear(4, 4), middle, nn.Linear(4, 4)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x + self.b(self.middle(self.a(x)))
+
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Sequential(Block(nn.Tanh()), Block(nn.ReLU())), nn.Linear(4, 2))
+    x = torch.rand(60, 4)
+    y = (x[:, 0] > 0.5).long()
+    table = single_removals(model, x, y, num_samples=30)
+    assert table.layer.tolist() == ["0.0", "0.1"]
+    assert table.modularity.notna().all()
+    with pytest.raises(ValueError, match="all 60 samples are drawn"):
+        single_removals(model, x, y, num_samples=60)
 
 
 def test_half_precision_in_a_wrapper(digits) -> None:

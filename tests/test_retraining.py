@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from graphmod._finished import finished_work
-from graphmod.adversarial import predictions
 from graphmod.datasets import load
+from graphmod.inputs import predictions
 from graphmod.models import build
 from graphmod.plots.pruning import plot_pruning
 from graphmod.pruning import beyond_layout, drop_layers, plan_removal
@@ -36,7 +36,7 @@ def test_everything_is_planned_trained_and_judged_as_by_hand(digits) -> None:
     held = draw(y[:200], 60, seed=3)[0]
     rest = others(held, 200)
     assert torch.equal(done.held_out, held)
-    options |= {"held_out": (x[held], y[held]), "test_images": x[200:], "test_labels": y[200:], "seed": 3}
+    options |= {"held_out": (x[held], y[held]), "test": (x[200:], y[200:]), "seed": 3}
     base = drop_layers(model, [])
     first = list(train(base, x[rest], y[rest], epochs=2, **options))
     plan = plan_removal(base, x[held], y[held], max_macs=0.5, criterion="gain", seed=3)
@@ -150,7 +150,7 @@ def test_networks_are_trained_alike_and_summarized(digits, tmp_path: Path) -> No
     assert before.macs[0] > before.macs[1]
     assert before.accuracy[1] == accuracy(networks["small"], x[:200], y[:200])
     options = {"epochs": 3, "lr": 0.01, "teacher": model, "held_out": (x[200:], y[200:])}
-    options |= {"test_images": x[:200], "test_labels": y[:200]}
+    options |= {"test": (x[:200], y[:200])}
     alone = drop_layers(networks["small"], [])
     expected = list(train(alone, x, y, **options))
     with finished_work(tmp_path / "work") as folder:
@@ -158,6 +158,10 @@ def test_networks_are_trained_alike_and_summarized(digits, tmp_path: Path) -> No
         assert len(list(folder.iterdir())) == 2
         fresh = {"whole": drop_layers(model, []), "small": drop_layers(model, ["layer1.1", "layer3.2"])}
         pd.testing.assert_frame_equal(train_alike(fresh, x, y, **options), table, check_exact=True)
+        marked = {"whole": drop_layers(model, [])}
+        marked["whole"].note = lambda: 0  # what cannot be told from another network is not kept
+        train_alike(marked, x, y, **options)
+        assert len(list(folder.iterdir())) == 2
     for network in (networks["small"], fresh["small"]):
         assert all(torch.equal(a, b) for a, b in zip(network.parameters(), alone.parameters(), strict=True))
     rows = table[table.network == "small"].drop(columns="network").reset_index(drop=True)

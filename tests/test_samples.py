@@ -131,6 +131,10 @@ def test_others_are_all_that_a_draw_has_left() -> None:
     left = others(rows, 50)
     assert sorted([*rows.tolist(), *left.tolist()]) == list(range(50))
     assert left.tolist() == sorted(left.tolist())
+    with pytest.raises(
+        ValueError, match="all 50 samples are drawn, and none is left to train on or to judge; draw fewe"
+    ):
+        others(torch.arange(50), 50)
 
 
 def test_reading_a_data_set_draws_nothing() -> None:

@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from graphmod.adversarial import predictions
 from graphmod.attacks.pgd import pgd
+from graphmod.inputs import predictions
 from graphmod.models import build
 from graphmod.training import accuracy, train
 
@@ -26,7 +26,7 @@ def network() -> nn.Module:
 
 def test_learns_and_reports(problem) -> None:
     model = network()
-    rows = list(train(model, *problem, epochs=30, batch_size=30, test_images=problem[0], test_labels=problem[1]))
+    rows = list(train(model, *problem, epochs=30, batch_size=30, test=problem))
     assert [row["epoch"] for row in rows] == list(range(1, 31))
     assert rows[0]["lr"] == 0.1
     assert rows[-1]["lr"] < 0.001
@@ -279,7 +279,7 @@ def test_dropout_is_seeded_and_a_run_that_drops_out_resumes_bit_for_bit(problem,
 
 def test_a_checkpoint_is_not_taken_up_with_other_data_or_another_start(problem, tmp_path: Path) -> None:
     x, y = problem
-    options = {"epochs": 3, "held_out": (x[:9], y[:9]), "test_images": x[9:], "test_labels": y[9:]}
+    options = {"epochs": 3, "held_out": (x[:9], y[:9]), "test": (x[9:], y[9:])}
     model, again = network(), network()
     rows = train(model, x, y, checkpoint=tmp_path / "run", **options)
     next(rows)
@@ -288,8 +288,8 @@ def test_a_checkpoint_is_not_taken_up_with_other_data_or_another_start(problem, 
     started[1].weight.data[0, 0] += 1
     for one, images, labels, changed in (
         (network(), 1 - x, y, {}), (network(), x, 1 - y, {}), (started, x, y, {}),
-        (network(), x, y, {"held_out": (x[:9], 1 - y[:9])}), (network(), x, y, {"test_images": 1 - x[9:]}),
-        (network(), x, y, {"test_images": None, "test_labels": None}),
+        (network(), x, y, {"held_out": (x[:9], 1 - y[:9])}), (network(), x, y, {"test": (1 - x[9:], y[9:])}),
+        (network(), x, y, {"test": None}),
     ):  # fmt: skip
         with pytest.raises(ValueError, match="is of another run, with {.*}; remove it to start anew"):
             list(train(one, images, labels, checkpoint=tmp_path / "run", **{**options, **changed}))
@@ -380,7 +380,7 @@ def test_a_cuda_graph_needs_a_gpu(problem) -> None:
 
 def test_held_out_images_stand_beside_the_test_images(problem) -> None:
     model, (x, y) = network(), problem
-    rows = list(train(model, x, y, epochs=2, held_out=(x[:30], y[:30]), test_images=x[30:], test_labels=y[30:]))
+    rows = list(train(model, x, y, epochs=2, held_out=(x[:30], y[:30]), test=(x[30:], y[30:])))
     assert rows[-1]["held_out_accuracy"] == accuracy(model, x[:30], y[:30])
     assert rows[-1]["test_accuracy"] == accuracy(model, x[30:], y[30:])
 
@@ -438,13 +438,10 @@ def test_what_is_done_to_a_row_is_not_done_to_the_checkpoint(tmp_path: Path) -> 
     assert list(train(deepcopy(model), x, y, epochs=3, checkpoint=path)) == plain
 
 
-def test_no_images_half_a_test_set_and_a_folder_for_a_checkpoint(tmp_path: Path) -> None:
+def test_no_images_and_a_folder_for_a_checkpoint(tmp_path: Path) -> None:
     x, y, model = torch.rand(8, 4), torch.arange(8) % 2, nn.Linear(4, 2)
     with pytest.raises(ValueError, match="images must hold at least one image; got none"):
         next(train(model, x[:0], y[:0], epochs=1))
-    for half in ({"test_images": x}, {"test_labels": y}):
-        with pytest.raises(ValueError, match="test_images and test_labels go together; give both or neither"):
-            next(train(model, x, y, epochs=1, **half))
     with pytest.raises(IsADirectoryError, match="is a folder; name a file to keep the run in"):
         next(train(model, x, y, epochs=1, checkpoint=tmp_path))
 

@@ -108,6 +108,17 @@ def test_around_a_layer_are_its_input_and_its_output() -> None:
         assert torch.equal(found[layer][1], activations[layer])
 
 
+def test_bytes_are_pixels_in_every_trial() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(12, 12), nn.Tanh(), nn.Linear(12, 12), nn.Tanh(), nn.Linear(12, 2))
+    x = torch.randint(0, 256, (6, 3, 2, 2), dtype=torch.uint8)
+    assert torch.equal(classifier_input(model, x), classifier_input(model, x / 255))
+    for memory in ("1GB", 0):
+        trials = (without_each(model, one, ["1", "3"], max_memory=memory) for one in (x, x / 255))
+        for ours, theirs in zip(*trials, strict=True):
+            assert torch.equal(ours.logits, theirs.logits)
+
+
 def test_the_classifier_sees_the_means_of_the_channels() -> None:
     model, x = build("resnet20"), images(n=4)
     last = layer_activations(model, x, ["layer3.2"], progress=False)["layer3.2"]

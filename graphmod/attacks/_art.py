@@ -77,14 +77,13 @@ def art_attack(
             device_type="cpu" if home.type == "cpu" else "gpu",
         )  # fmt: skip
     runner = kind(**{estimator: classifier}, **settings)
-    parts = iter(aims.split(batch_size))
 
-    def attack(_model: Model, x: Tensor, _y: Tensor) -> Tensor:
-        found = runner.generate(x.cpu().float().numpy(), y=next(parts).cpu().numpy())
+    def attack(_model: Model, x: Tensor, _y: Tensor, aim: Tensor) -> Tensor:
+        found = runner.generate(x.cpu().float().numpy(), y=aim.cpu().numpy())
         return torch.from_numpy(np.asarray(found)).to(x)
 
     with _seeded(seed, home), here:
-        return by_batch(f"art:{name}", attack, model, images, labels, batch_size, None, progress)
+        return by_batch(f"art:{name}", attack, model, images, labels, aims, batch_size=batch_size, progress=progress)
 
 
 class _Logits(nn.Module):

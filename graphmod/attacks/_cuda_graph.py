@@ -1,4 +1,4 @@
-"""Passes over images of one shape, recorded once on a graphics card and replayed as one launch."""
+"""Passes over images of one shape, recorded once on a GPU and replayed as one launch."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -7,19 +7,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
-MOST = 2**31  # bytes of what a pass keeps for the way back: with more a card is busy, and a recording holds on to them
-SHARE = 1e-2  # by which logits and gradients may be off, of the largest: a card may round factors to TF32
+MOST = 2**31  # bytes of what a pass keeps for the way back: with more a GPU is busy, and a recording holds on to them
+SHARE = 1e-2  # by which logits and gradients may be off, of the largest: a GPU may round factors to TF32
 
 
 def recorded_pass(model: Callable[[Tensor], Tensor], x: Tensor) -> Callable[[Tensor], Tensor] | None:
     """Returns logits and their gradients as two CUDA graphs; None where they cannot be, or are not worth it.
 
     What is returned is called and differentiated like the model, but only the latest call can be differentiated. The
-    work of the card is repeated, other code of the model is not.
+    work of the GPU is repeated, other code of the model is not.
 
     Args:
         model: Gives logits `[N, C]`.
-        x: Images `[N, ...]` on a graphics card.
+        x: Images `[N, ...]` on a GPU.
 
     Reference:
         https://docs.pytorch.org/docs/stable/notes/cuda.html, "Partial-network capture". The function that torch has for
@@ -40,7 +40,7 @@ def recorded_pass(model: Callable[[Tensor], Tensor], x: Tensor) -> Callable[[Ten
                 logits = model(given)
             with _recording(backward, forward.pool()):
                 (slope,) = torch.autograd.grad(logits, given, ahead, retain_graph=True)  # or its place is used again
-    except Exception:  # it waits for the card, or depends on what is in its images
+    except Exception:  # it waits for the GPU, or depends on what is in its images
         return None
 
     class Replay(torch.autograd.Function):
@@ -72,7 +72,7 @@ def recorded_pass(model: Callable[[Tensor], Tensor], x: Tensor) -> Callable[[Ten
 
 @contextmanager
 def _beside() -> Iterator[None]:
-    """Another stream of the current card, as recording needs it."""
+    """Another stream of the current GPU, as recording needs it."""
     here, beside = torch.cuda.current_stream(), torch.cuda.Stream()
     beside.wait_stream(here)
     try:

@@ -21,23 +21,25 @@ Compat = Literal["lu2022"] | None
 
 def by_batch(
     title: str,
-    attack: Callable[[Model, Tensor, Tensor], Tensor],
+    attack: Callable[..., Tensor],
     model: nn.Module,
     images: Tensor,
     labels: Tensor,
+    *each: Tensor,
     batch_size: int,
-    compat: Compat,
+    compat: Compat = None,
     progress: bool,
 ) -> Tensor:
     """Attacks labelled images batch by batch.
 
     Args:
         title: What the progress bar begins with.
-        attack: Takes logits as a function of images, a batch of images and their labels, all on the model's device, and
-            returns images.
+        attack: Takes logits as a function of images, a batch of images, their labels and their part of `each`, all on
+            the model's device, and returns images.
         model: A classifier of images in [0, 1]; it runs in evaluation mode and is left as it was.
         images: Floating `[N, C, H, W]` in [0, 1].
         labels: Integers `[N]`, the true classes.
+        *each: What else the attack takes, a row for each image, `[N, ...]`.
         batch_size: Images at a time.
         compat: `"lu2022"` gives the attack normalised images and the model without its normalisation.
         progress: Shows a progress bar on a terminal.
@@ -56,20 +58,20 @@ def by_batch(
         raise ValueError(f"compat must be None or 'lu2022'; got {compat!r}")
     home, done = next(model.parameters(), images).device, []
     low, high = torch.stack(labels.aminmax()).tolist()
-    batches = list(zip(images.split(batch_size), labels.split(batch_size), strict=True))
+    batches = list(zip(*(rows.split(batch_size) for rows in (images, labels, *each)), strict=True))
     with (
         torch.enable_grad(), evaluation(model), _normalised(model, compat) as normalize,
-        prepared(model, [len(x) for x, _ in batches], (low, high)) as run,
+        prepared(model, [len(x) for x, *_ in batches], (low, high)) as run,
     ):  # fmt: skip
-        for x, y in tqdm(batches, title, leave=False, unit="batch", disable=not progress or None):
-            x, y = x.detach().to(home), y.to(home)
+        for batch in tqdm(batches, title, leave=False, unit="batch", disable=not progress or None):
+            x, y, *own = (rows.detach().to(home) for rows in batch)
             if normalize is None:
-                found = attack(run, x, y)
+                found = attack(run, x, y, *own)
             elif x.shape[1] != len(normalize.mean):
                 raise ValueError(f"compat needs images of {len(normalize.mean)} channels; got {x.shape[1]}")
             else:
                 z = normalize(x)
-                moved = attack(run, z, y)
+                moved = attack(run, z, y, *own)
                 found = torch.where(moved == z, x, moved * normalize.std + normalize.mean)  # no rounding elsewhere
             done.append(found.detach().clamp(0, 1).to(images))
     return torch.cat(done)
@@ -118,7 +120,7 @@ def within(found: Tensor, x: Tensor, eps: float | Tensor, norm: str) -> Tensor:
     In the largest change of a pixel it is the ball to the last bit; in the L2 norm, as float64 sums it.
     """
     if norm == "linf":
-        low, high = farthest(torch.stack([-x, x]), eps)  # once, as a card takes longer to launch it than to do it
+        low, high = farthest(torch.stack([-x, x]), eps)  # once, as a GPU takes longer to launch it than to do it
         return torch.minimum(torch.maximum(found, -low), high)
     exact, change, less = x.double(), found - x, 1e-7
     while bool((far := norms(found.double() - exact) > eps).any()):

@@ -1,4 +1,4 @@
-"""A model made ready for many passes over images of one shape: the same logits but for rounding, sooner."""
+"""A model made ready for many passes over images of one shape: the same logits up to rounding, in less time."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -82,14 +82,14 @@ class Prepared:
 def replayed(model: Model, x: Tensor, passes: int) -> Model:
     """Returns a model for so many passes over a batch of the shape of `x`, each one forward and then backward.
 
-    On a card it is a CUDA graph, as small networks take longer to launch than to run. Where it cannot be recorded, has
+    On a GPU it is a CUDA graph, as small networks take longer to launch than to run. Where it cannot be recorded, has
     hooks to call, or the passes are too few to pay for it, it is the model that was given.
     """
     return model.replayed(x, passes) if isinstance(model, Prepared) else model
 
 
 def is_to_shrink(x: Tensor, left: int, held: int) -> bool:
-    """Returns whether images that are done leave a batch; on a card half must be done, as a graph is of one shape."""
+    """Returns whether images that are done leave a batch; on a GPU half must be done, as a graph is of one shape."""
     return left < held and (not x.is_cuda or left <= held / 2)
 
 
@@ -113,7 +113,7 @@ def rough(model: Model, x: Tensor) -> Model | None:
 
 
 def at_a_time(x: Tensor) -> int:
-    """Returns how many images like these go into one pass: as many as a CPU's cache holds, or as fill a card."""
+    """Returns how many images like these go into one pass: as many as a CPU's cache holds, or as fill a GPU."""
     return 64 if x.device.type == "cpu" else max(128, 2**22 // x[0].numel())
 
 

@@ -56,4 +56,4 @@ def clip_only(
         low, size = (x.new_tensor(values).view(-1, 1, 1) for values in (mean, std))
         return x.clamp(low, low + size)
 
-    return by_batch("clip_only", attack, model, images, labels, batch_size, None, progress)
+    return by_batch("clip_only", attack, model, images, labels, batch_size=batch_size, progress=progress)

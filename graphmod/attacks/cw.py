@@ -92,7 +92,7 @@ def cw(
             c = torch.where(high < ENOUGH, (low + high) / 2, 10 * c)
         return best
 
-    return by_batch("cw", attack, model, images, labels, batch_size, compat, progress)
+    return by_batch("cw", attack, model, images, labels, batch_size=batch_size, compat=compat, progress=progress)
 
 
 def _in_type(model: Model, dtype: torch.dtype, x: Tensor) -> Tensor:

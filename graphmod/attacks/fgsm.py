@@ -58,4 +58,4 @@ def fgsm(
         way = gradient(cross_entropy(replayed(model, wide, 1), y), wide).sign().to(x.dtype)
         return (x + eps * way if compat else farthest(x, eps * way.double())).clamp(0, 1)
 
-    return by_batch("fgsm", attack, model, images, labels, batch_size, compat, progress)
+    return by_batch("fgsm", attack, model, images, labels, batch_size=batch_size, compat=compat, progress=progress)

@@ -61,24 +61,24 @@ def jsma(
     """
     if not 0 < abs(theta) <= 1 or not 0 < gamma <= 1:
         raise ValueError(f"theta must be in [-1, 1] and not 0, gamma in (0, 1]; got {theta} and {gamma}")
-    labels = check_images(images, labels)
-    aims = None if targets is None else iter(check_targets(targets, labels).split(max(batch_size, 1)))
+    aims = () if targets is None else (check_targets(targets, check_images(images, labels)),)
 
-    def attack(model: Model, x: Tensor, y: Tensor) -> Tensor:
+    def attack(model: Model, x: Tensor, y: Tensor, t: Tensor | None = None) -> Tensor:
         if compat:
             return x.clamp(0, 1)
-        if aims is None:
+        if t is None:
             with torch.no_grad():
                 t = model(x).scatter(1, y[:, None], -torch.inf).argmax(1)
         else:
-            t = next(aims).to(x.device)
             with torch.no_grad():
                 number = model(x[:1]).shape[1]
             if t.min() < 0 or t.max() >= number:
                 raise ValueError(f"targets must be in 0 … {number - 1}; got {int(t.min())} to {int(t.max())}")
         return _towards(model, x, t, theta, int(x[0].numel() * gamma / 2 + 1e-9))
 
-    return by_batch("jsma", attack, model, images, labels, batch_size, compat, progress)
+    return by_batch(
+        "jsma", attack, model, images, labels, *aims, batch_size=batch_size, compat=compat, progress=progress
+    )
 
 
 def best_pair(u: Tensor, v: Tensor, free: Tensor) -> tuple[Tensor, Tensor]:

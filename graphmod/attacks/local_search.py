@@ -117,7 +117,9 @@ def local_search(
                 break
         return result.view_as(x)
 
-    return by_batch("local_search", attack, model, images, labels, batch_size, compat, progress)
+    return by_batch(
+        "local_search", attack, model, images, labels, batch_size=batch_size, compat=compat, progress=progress
+    )
 
 
 def _tried(

@@ -56,10 +56,9 @@ def noise(
     limit = 1.0 if distribution == "uniform" else float(images[0].numel()) ** 0.5
     if not bool(((sizes >= 0) & (sizes <= limit)).all()):
         raise ValueError(f"eps must be from 0 to {limit:.3g} for {distribution} noise; got {eps}")
-    parts = iter(sizes.split(max(batch_size, 1)))
 
-    def attack(_model: Model, x: Tensor, _y: Tensor) -> Tensor:
-        radius = next(parts).to(x.device).view(-1, 1, 1, 1)
+    def attack(_model: Model, x: Tensor, _y: Tensor, radius: Tensor) -> Tensor:
+        radius = radius.view(-1, 1, 1, 1)
         sources = generators(x, seed)
         if distribution == "uniform":
             u = torch.stack([2 * torch.rand(x.shape[1:], generator=one) - 1 for one in sources]).to(x)
@@ -68,7 +67,7 @@ def noise(
         n = torch.stack([torch.randn(x.shape[1:], generator=one) for one in sources]).to(x)
         return _reach(x, n, radius.to(x))
 
-    return by_batch("noise", attack, model, images, labels, batch_size, None, progress)
+    return by_batch("noise", attack, model, images, labels, sizes, batch_size=batch_size, progress=progress)
 
 
 def _reach(x: Tensor, n: Tensor, radius: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""The one-pixel attack: as good as nothing changes, and it is found without gradients."""
+"""The one-pixel attack: next to nothing changes, and that is found without gradients."""
 
 from typing import Literal
 
@@ -81,7 +81,7 @@ def one_pixel(
             return _randomly(model, x, y, max_pixels, seed)
         return _by_evolution(model, x, y, pixels, population, generations, seed)
 
-    return by_batch("one_pixel", attack, model, images, labels, batch_size, compat, progress)
+    return by_batch("one_pixel", attack, model, images, labels, batch_size=batch_size, compat=compat, progress=progress)
 
 
 def _by_evolution(

@@ -82,7 +82,7 @@ def pgd(
         found = found.to(given.dtype)
         return found if compat else within(found, given, eps, norm)
 
-    return by_batch("pgd", attack, model, images, labels, batch_size, compat, progress)
+    return by_batch("pgd", attack, model, images, labels, batch_size=batch_size, compat=compat, progress=progress)
 
 
 def _project(change: Tensor, eps: float, norm: str) -> Tensor:

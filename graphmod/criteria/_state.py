@@ -74,7 +74,11 @@ class State:
         return {trial.layer: damage(trial) for trial in self.trials(at)}
 
     def separation(self, features: Tensor, labels: Tensor | None = None) -> float:
-        """Returns the modularity of the labels on the graph of some features; 0 where all samples are the same."""
+        """Returns the modularity of the labels on the graph of some features.
+
+        It is 0, nothing separated, where there is no graph: all samples are the same, or the network without a layer
+        gives NaN or Inf.
+        """
         if bool((features == features[0]).all()) or not bool(features.isfinite().all()):
             return 0.0
         y = self.labels if labels is None else labels

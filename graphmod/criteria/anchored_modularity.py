@@ -1,9 +1,9 @@
 """The modularity of what the classifier sees after the removal, among what it saw before."""
 
 import torch
-from torch.nn.functional import normalize
 
 from ..graphs._build import neighbor_graph
+from ..graphs._topk import nearest_in
 from ..metrics.modularity import modularity
 from ..trials import classifier_input
 from ._state import State
@@ -24,13 +24,10 @@ def anchored_modularity(state: State) -> dict[str, float]:
     Returns:
         The damage by layer, in [−1, 1].
     """
-    anchors = state.once(
-        "anchors", lambda: normalize(classifier_input(state.intact, state.images, state.layers).double(), dim=1)
-    )
+    anchors = state.once("anchors", lambda: classifier_input(state.intact, state.images, state.layers))
 
     def damage(seen: torch.Tensor) -> float:
-        similarity = (normalize(seen.double(), dim=1) @ anchors.T).fill_diagonal_(-torch.inf)
-        weight, index = similarity.topk(state.k, dim=1)
+        weight, index = nearest_in(seen, anchors, state.k, own=torch.arange(len(anchors)))
         graph = neighbor_graph(index, weight.nan_to_num().clamp(min=0), y=state.labels.to(seen.device))
         return -float(modularity(graph)) if bool(graph.edge_weight.any()) else 0.0
 

@@ -1,5 +1,7 @@
 """The communities of the last layer, which need no labels."""
 
+from torch import Tensor
+
 from ..activations import layer_activations
 from ..communities import leiden
 from ..graphs.knn import knn_graph
@@ -20,6 +22,10 @@ def communities(state: State) -> dict[str, float]:
     Returns:
         The damage by layer, in [−1, 1].
     """
-    features = layer_activations(state.intact, state.images, [state.at], progress=False)[state.at]
-    found = leiden(knn_graph(features, state.k), seed=state.seed)
+
+    def at_first() -> Tensor:
+        features = layer_activations(state.intact, state.images, [state.at], progress=False)[state.at]
+        return leiden(knn_graph(features, state.k), seed=state.seed)
+
+    found = state.once("communities", at_first)
     return state.judge(lambda trial: -state.separation(trial.features[state.at], found), [state.at])

@@ -103,8 +103,8 @@ def make_graph(
 
     Raises:
         TypeError: If weights are not floating, or `x` or `y` is no tensor.
-        ValueError: If the edges are not as said, a weight is negative without `compat`, or `x` or `y` has not one row
-            for each node.
+        ValueError: If the edges are not as said, a weight is negative without `compat`, or `x` or `y` does not
+            have one row for each node.
 
     Example:
         >>> make_graph(torch.tensor([[0, 1], [1, 0]]), torch.ones(2), 2, layer="conv1")

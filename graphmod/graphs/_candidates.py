@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from ..distributed import largest, world
+from ..distributed import maximum_of_all, world
 
 TILE, LARGE_TILE, LARGE = 512, 1024, 10_000
 """Rows and columns of one 16-bit product: small ones keep to the triangle, from so many rows large ones cost less."""
@@ -68,7 +68,7 @@ def candidates(x: Tensor, norm: Tensor, k: int) -> tuple[Tensor, Tensor] | None:
         score.add_(offset[i : i + tile, None]).add_(offset[j : j + tile])
         strips[cells(i, j)] = score.unflatten(1, (-1, STRIP)).amax(2)
         strips[cells(j, i)] = score.unflatten(0, (-1, STRIP)).amax(1).T
-    strips = largest(strips)
+    strips = maximum_of_all(strips)
     reached = strips.topk(k, dim=1).values[: len(x), -1] if k <= strips.shape[1] else torch.full_like(bias, -torch.inf)
     reach = bias.abs() + bias.abs().max()
     lowest = reached - error - 2.0**-8 * (reached.abs() + reach)
@@ -91,7 +91,7 @@ def candidates(x: Tensor, norm: Tensor, k: int) -> tuple[Tensor, Tensor] | None:
         count += pairs[-1].shape[1]
         if too_many := count * size > MAX_CANDIDATES * len(x):
             break
-    if largest(torch.tensor(int(too_many))):
+    if maximum_of_all(torch.tensor(int(too_many))):
         return None
     source, target = torch.cat([torch.empty(2, 0, dtype=torch.int64), *pairs], dim=1)
     order = (source * len(x) + target).argsort()

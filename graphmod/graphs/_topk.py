@@ -15,7 +15,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from .._tensors import has_bfloat16, is_plain, kind
+from .._tensors import has_bfloat16, is_plain, kind, unit_rows
 from ..distributed import all_parts, all_rows, own_rows
 from ._candidates import PIECE, candidates
 
@@ -98,6 +98,32 @@ def nearest_neighbors(
     return _search_cosine(x, norm, k, self_similarity)
 
 
+def nearest_in(x: Tensor, bank: Tensor, k: int, *, own: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """Finds for each row the k rows of another set with the largest cosine similarity, rounded and ordered as above.
+
+    Args:
+        x: Features `[N, D]`.
+        bank: Features `[M, D]`, M at least k.
+        k: Neighbours of each row.
+        own: For each row of the bank which row of x it is, int64 `[M]`: a row is not its own neighbour.
+
+    Returns:
+        Similarities, float64 `[N, k]`, each row falling, and row numbers in the bank, int64 `[N, k]`.
+
+    Example:
+        >>> nearest_in(torch.eye(2), torch.tensor([[1.0, 0.0], [2.0, 2.0]]), 1)[1].flatten()
+        tensor([0, 1])
+    """
+    bank, found = unit_rows(bank), []
+    for rows in torch.arange(len(x), device=x.device).split(max(1, CHUNK // len(bank))):
+        similarity = (unit_rows(x[rows]) @ bank.T).clamp_(-1, 1).div_(TIE).round_().mul_(TIE)
+        if own is not None:
+            similarity[rows[:, None] == own.to(x.device)] = -torch.inf
+        found.append(top_k(similarity, k))
+    values, index = (torch.cat(parts) for parts in zip(*found, strict=True))
+    return values, index
+
+
 def _all_one_way(x: Tensor, norm: Tensor) -> bool:
     """Whether cosines are too near to 1 to be told apart, as of numbers with a large offset; a few rows show it."""
     rows = torch.linspace(0, len(x) - 1, min(len(x), 64)).long().to(x.device)
@@ -134,7 +160,7 @@ def _search_all(
             product.addmm_(features[rows], features.T)
         product = score(product, rows)
         product.diagonal(start).fill_(self_similarity)
-        found.append(largest(product, k))
+        found.append(top_k(product, k))
     similarity, index = (all_rows(torch.cat(parts), len(x)) for parts in zip(*found, strict=True))
     return similarity, index
 
@@ -175,7 +201,7 @@ def _negative_square(square: Tensor, product: Tensor, rows: slice) -> Tensor:
     return product.mul_(2).sub_(square[rows, None]).sub_(square).div_(tie).round_().mul_(tie).clamp_(max=0)
 
 
-def largest(values: Tensor, k: int) -> tuple[Tensor, Tensor]:
+def top_k(values: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """The k largest of each row by (−value, index); `torch.topk` alone promises no order among equals."""
     num_columns = values.shape[1]
     top, index = values.topk(min(k + 1, num_columns), dim=1)

@@ -21,12 +21,13 @@ def timm_model(
     """Builds a classifier of timm, with its default weights if `pretrained`; mean and std are those of these weights.
 
     Raises:
-        ValueError: If timm is not installed, or has no such model, or the weights have another number of classes.
+        ImportError: If timm is not installed.
+        ValueError: If it has no such model, or the weights have another number of classes.
     """
     try:
         import timm
     except ImportError as error:
-        raise ValueError("models of timm need the package timm: pip install timm") from error
+        raise ImportError("models of timm need the package timm: pip install timm") from error
     if not timm.is_model(name):
         raise ValueError(unknown("timm model", name, timm.list_models()))
     if pretrained:

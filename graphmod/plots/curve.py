@@ -28,7 +28,7 @@ def plot_curve(
         curve: A table of `graphmod.modularity_curve`: `layer`, `depth`, the metric and its `_std`.
         metric: The column to draw.
         label: Name of the curve in the legend.
-        beside: Curves to compare with (`depth`, `modularity`) by name, drawn dashed; a network of another depth is
+        beside: Curves to compare with (`depth` and the metric) by name, drawn dashed; a network of another depth is
             stretched from first layer to last.
         ax: Where to draw; a new figure if None.
 
@@ -36,7 +36,7 @@ def plot_curve(
         The `Axes`; `ax.figure.savefig(...)` writes it.
 
     Raises:
-        ValueError: If the table has no such column.
+        ValueError: If a table has no such column.
 
     Example:
         >>> curve = pd.DataFrame({"layer": ["a", "b"], "depth": [1, 2], "modularity": [0.1, 0.8]})
@@ -45,8 +45,9 @@ def plot_curve(
     """
     import seaborn as sns
 
-    if metric not in curve:
-        raise ValueError(f"the table has no column {metric!r}; it has {', '.join(curve.columns)}")
+    for table in (curve, *(beside or {}).values()):
+        if metric not in table:
+            raise ValueError(f"the table has no column {metric!r}; it has {', '.join(table.columns)}")
     ax = new_axes(width_of(len(curve)))[0] if ax is None else ax
     dotted, dashed = (":", "--") if len(curve) > 1 else ("_", ".")  # a single layer has no line
     (line,) = ax.plot(curve.depth, curve[metric], "o-", label=label, markeredgecolor="white", markeredgewidth=0.75)
@@ -57,8 +58,9 @@ def plot_curve(
         draw_band(ax, curve.depth, curve[metric] - std, curve[metric] + std, color=line.get_color(), zorder=2)
     shades = sns.color_palette("flare", len(beside or {}))
     for shade, (name, other) in zip(shades, (beside or {}).items(), strict=True):
-        stretched = np.linspace(curve.depth.min(), curve.depth.max(), len(other))
-        ax.plot(stretched, other.modularity, dashed, color=shade, linewidth=1.2, label=name)
+        other = other.sort_values("depth")
+        ends = other.depth.iloc[[0, -1]], curve.depth.agg(["min", "max"])
+        ax.plot(np.interp(other.depth, *ends), other[metric], dashed, color=shade, linewidth=1.2, label=name)
     if ax.get_legend_handles_labels()[0]:
         ax.legend(frameon=False)
     name_layers(ax, curve)

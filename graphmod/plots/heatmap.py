@@ -21,7 +21,7 @@ def plot_heatmap(matrices: Mapping[str, pd.DataFrame], *, distances: Collection[
         matrices: Matrices with a row and a column for each layer, by title. Where their axes have names, these are what
             the axes are called.
         distances: Titles of matrices whose values are small where layers are alike, such as `"modularity_difference"`.
-            Their colours are turned round, so that light is alike in all of them.
+            Their colour map is reversed, so that light means alike in all of them.
 
     Returns:
         The first `Axes`.

@@ -26,7 +26,7 @@ def plot_panels(curve: pd.DataFrame, panels: Mapping[str, Sequence[str]]) -> "Ax
         The first `Axes`.
 
     Raises:
-        ValueError: If the table has not these columns.
+        ValueError: If the table lacks one of these columns.
 
     Example:
         >>> curve = pd.DataFrame({"layer": ["a", "b"], "depth": [1, 2], "ami": [0.1, 0.8], "purity": [0.2, 0.9]})
