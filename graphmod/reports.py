@@ -36,7 +36,10 @@ table { border-collapse: collapse; font-size: .8rem; font-variant-numeric: tabul
 td, th { padding: .15rem .6rem; text-align: right; border-bottom: 1px solid #eee }
 pre { font-size: .75rem; white-space: pre-wrap; overflow-wrap: anywhere }
 """
-PACKAGES = ("graphmod", "torch", "torchvision", "torch-geometric", "torch-scatter", "igraph", "numpy", "pandas")
+PACKAGES = (
+    "graphmod", "torch", "torchvision", "torch-geometric", "torch-scatter", "igraph", "leidenalg", "numpy", "pandas",
+    "scipy", "scikit-learn", "timm", "adversarial-robustness-toolbox",
+)  # fmt: skip
 
 
 @contextmanager

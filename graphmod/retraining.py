@@ -60,6 +60,7 @@ def prune_and_train(
     batch_size: int = 64,
     teacher_weight: float = 0.5,
     seed: int = 0,
+    progress: bool = True,
     **options: Any,
 ) -> Retrained:
     """Removes layers by several criteria and trains what is left, and the whole network, by one schedule.
@@ -80,6 +81,7 @@ def prune_and_train(
         batch_size: Images in a step.
         teacher_weight: Share of the loss that asks for the outputs of the whole network as it was before the removals.
         seed: Seed of what is held out, of the order, and of criteria that draw at random.
+        progress: Shows progress bars on a terminal.
         **options: Of `graphmod.training.train`.
 
     Raises:
@@ -93,7 +95,7 @@ def prune_and_train(
     held = draw(data[1], num_samples, seed=seed)[0]
     rest = others(held, len(data[1]))
     chosen, left = (data[0][held], data[1][held]), (data[0][rest], data[1][rest])
-    options |= {"batch_size": batch_size, "seed": seed, "held_out": chosen, "test": test}
+    options |= {"batch_size": batch_size, "seed": seed, "held_out": chosen, "test": test, "progress": progress}
     whole, parts = drop_layers(model, [], data[0][:1]), []
     there = removable_layers(whole, chosen[0][:2])
     beyond = beyond_layout(whole, layout) if layout else []
@@ -101,7 +103,9 @@ def prune_and_train(
     if first_epochs:
         parts.append(train_alike({"whole, before": whole}, *left, epochs=first_epochs, **options))
     plans = {
-        name: plan_removal(whole, *chosen, max_macs=max_macs, criterion=name, layers=there, seed=seed)
+        name: plan_removal(
+            whole, *chosen, max_macs=max_macs, criterion=name, layers=there, seed=seed, progress=progress
+        )
         for name in criteria
     }
     if layout:
@@ -118,7 +122,7 @@ def prune_and_train(
     curves = {}
     for (name, network), before in zip(networks.items(), names, strict=True):
         if layers := [LayerName(now) for now, was in before.items() if was in points]:
-            curve = modularity_curve(network, test[0][shown], test[1][shown], layers=layers)
+            curve = modularity_curve(network, test[0][shown], test[1][shown], layers=layers, progress=progress)
             curves[name] = curve.assign(layer=_names(curve.layer, before))
     table["last_q"] = table.network.map({name: curve.modularity.iloc[-1] for name, curve in curves.items()})
     table["latency"] = table.network.map(latency(networks, test[0][:batch_size]))
