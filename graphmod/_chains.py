@@ -95,7 +95,7 @@ def chain_layers(model: nn.Module) -> dict[str, list[str]]:
                 inside = (
                     isinstance(child, Skip | torch.jit.ScriptModule)
                     or _holds_layers(child)
-                    or (lone and _is_network(child, model))
+                    or _is_network(child, model, lone)
                 )
                 if has_weights(child) and not inside:
                     parts[path] = [path]
@@ -140,11 +140,14 @@ def _holds_layers(module: nn.Module) -> bool:
     return _is_chain(module) or _is_stage(module)
 
 
-def _is_network(module: nn.Module, model: nn.Module) -> bool:
-    """Whether a module is a network of blocks that a `Sequential` wraps, rather than the only block of a stage."""
+def _is_network(module: nn.Module, model: nn.Module, lone: bool) -> bool:
+    """Whether a module is a network of blocks that a `Sequential` holds, alone or with a head, rather than a block."""
     most = 2 * num_weights(module) > num_weights(model)
+    if not lone and not most:
+        return False
+    least = 1 if lone and most else 2  # weights of what may be a block
     chains = [part for part in module.modules() if _is_chain(part)]
-    return any(sum(num_weights(child) > (not most) for child in chain.children()) > 1 for chain in chains)
+    return any(sum(num_weights(child) >= least for child in chain.children()) > 1 for chain in chains)
 
 
 def run_once(

@@ -8,13 +8,17 @@ import torch
 from torch import Tensor, nn
 
 from ._chains import WEIGHTED, num_weights, run_once, skip_like
+from ._numbering import number_anew, numbers_kept
 from ._passes import copied, hooks, watched
 from ._steps import seeded
 from .inputs import first_tensor, forward
 
 
 def cut(model: nn.Module, names: Iterable[str]) -> None:
-    """Takes modules out of those that hold them; the children of a `ModuleList` are numbered anew."""
+    """Takes modules out of those that hold them; the layers of a `ModuleList` are numbered anew, also in configs."""
+    before: dict[nn.Module, list[nn.Module]] = {
+        module: list(module) for module in model.modules() if isinstance(module, nn.ModuleList)
+    }
     gone: dict[nn.Module, set[str]] = {}
     for name in names:
         holder, _, key = name.rpartition(".")
@@ -25,6 +29,7 @@ def cut(model: nn.Module, names: Iterable[str]) -> None:
             kept = [(str(i), child) for i, (_, child) in enumerate(kept)]
         module._modules.clear()
         module._modules.update(kept)
+    number_anew(model, before)
 
 
 def skip(model: nn.Module, names: Iterable[str], output: Any) -> None:
@@ -48,7 +53,7 @@ def hidden_uses(model: nn.Module, samples: Tensor, parts: Mapping[str, list[str]
     found = {}
     for layer, names in parts.items():
         try:
-            with _children_kept(copy):
+            with _children_kept(copy), numbers_kept(copy):
                 cut(copy, names)
                 dropped = _ends(copy, samples)
         except Exception as error:  # whatever a network may raise

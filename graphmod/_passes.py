@@ -7,21 +7,21 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
 from torch.utils.hooks import RemovableHandle
 
 
 @contextmanager
 def evaluation(model: nn.Module) -> Iterator[None]:
     """Puts a model into evaluation mode for a while; afterwards every module has its own mode again."""
-    modes = {module: module.training for module in model.modules()}
-    if any(modes.values()):
-        model.eval()
+    training = [module for module in model.modules() if getattr(module, "training", False)]  # frozen ones have no mode
     try:
+        for module in training:
+            module.training = False  # and not `eval()`, which may do more, such as merge weights
         yield
     finally:
-        for module, training in modes.items():
-            if module.training != training:
-                module.training = training
+        for module in training:
+            module.training = True
 
 
 @contextmanager
@@ -59,7 +59,7 @@ def layer_of(model: nn.Module, name: str) -> nn.Module:
     Raises:
         ValueError: If it is scripted.
     """
-    layer = model.get_submodule(name)
+    layer = model if isinstance(model, torch.jit.ScriptModule) else model.get_submodule(name)
     if isinstance(layer, torch.jit.ScriptModule):
         raise ValueError(f"layer {name!r} is scripted, which takes no hooks; pass the module that it was made of")
     return layer
@@ -67,8 +67,9 @@ def layer_of(model: nn.Module, name: str) -> nn.Module:
 
 def copied(model: nn.Module) -> nn.Module:
     """Returns a deep copy, also of tensors that hooks compute before each pass, as `torch.nn.utils.prune` has it."""
-    own = [one for module in model.modules() for one in vars(module).values() if isinstance(one, Tensor)]
-    return deepcopy(model, {id(one): one.detach().clone() for one in own if not one.is_leaf})
+    own = tree_leaves([list(vars(module).values()) for module in model.modules()])  # also in lists and dicts
+    computed = [one for one in own if isinstance(one, Tensor) and not one.is_leaf]
+    return deepcopy(model, {id(one): one.detach().clone() for one in computed})
 
 
 @contextmanager

@@ -199,9 +199,9 @@ def _rows(name: str, output: Any, samples: Any, pool: Pool) -> Tensor:
     x = first_tensor(output)
     if x is None:
         raise TypeError(f"layer {name!r} gives {type(output).__name__}, which holds no tensor; name a layer inside it")
-    x = x.detach()
+    x = x.detach().dequantize() if x.is_quantized else x.detach()
     if x.dim():
-        x = pool_rows(one_row_each(samples, x), pool, token_mask(samples))
+        x = pool_rows(one_row_each(samples, x), pool, token_mask(samples, name))
     if x.dim() == 0 or len(x) != len(samples):
         raise ValueError(
             f"layer {name!r} gives shape {list(x.shape)} for {len(samples)} samples; the first dimension must be "

@@ -7,6 +7,7 @@ one ruler, `modularity(graph, labels)` and `modularity(graph, leiden(graph))`.
 import random
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
@@ -62,13 +63,8 @@ def leiden(
     if not peer.ecount():
         return torch.arange(graph.num_nodes, device=graph.edge_index.device)
     if flavor == "igraph":
-        # Modularity is CPM with strengths as the sizes of the nodes; igraph's own "modularity" loses the loops in them.
-        strength = peer.strength(weights="weight")
         with _igraph_seed(seed):
-            partition = peer.community_leiden(
-                objective_function="CPM", weights="weight", node_weights=strength,
-                resolution=resolution / sum(strength), n_iterations=num_iterations,
-            )  # fmt: skip
+            partition = _igraph_leiden(peer, resolution, num_iterations)
     else:
         import leidenalg
 
@@ -77,6 +73,21 @@ def leiden(
             peer, rule, weights="weight", resolution_parameter=resolution, n_iterations=num_iterations, seed=seed
         )
     return _by_size(torch.tensor(partition.membership)).to(graph.edge_index.device)
+
+
+def _igraph_leiden(peer: "igraph.Graph", resolution: float, num_iterations: int) -> "igraph.VertexClustering":
+    """Modularity is CPM with strengths as the sizes of the nodes; igraph's own "modularity" loses the loops in them."""
+    strength = peer.strength(weights="weight")
+    passes = partial(
+        peer.community_leiden, objective_function="CPM", weights="weight", node_weights=strength,
+        resolution=resolution / sum(strength),
+    )  # fmt: skip
+    if num_iterations > 0:
+        return passes(n_iterations=num_iterations)
+    before, found = None, passes(n_iterations=1)
+    while before is None or found.quality > before + 1e-12:  # igraph's own −1 may move nodes for nothing for ever
+        before, found = found.quality, passes(n_iterations=1, initial_membership=found.membership)
+    return found
 
 
 def temporal_leiden(

@@ -22,7 +22,7 @@ def cost(model: nn.Module, sample: Tensor) -> dict[str, int]:
 
     Args:
         model: Any module; it is as before afterwards.
-        sample: One or more samples `[N, ...]`.
+        sample: One or more samples `[N, ...]`, of which the first is taken.
 
     Returns:
         `num_parameters`; `macs`, the multiply-adds of convolutions, matrix products and recurrent layers (what papers
@@ -31,7 +31,7 @@ def cost(model: nn.Module, sample: Tensor) -> dict[str, int]:
 
     Raises:
         TypeError: If the model is not a module, or the sample not a tensor.
-        ValueError: If there are no samples.
+        ValueError: If there are no samples, or a layer is quantized.
 
     Example:
         >>> cost(nn.Sequential(nn.Linear(4, 8, bias=False), nn.ReLU()), torch.rand(2, 4))
@@ -43,6 +43,11 @@ def cost(model: nn.Module, sample: Tensor) -> dict[str, int]:
         raise TypeError(f"sample must be a tensor; got {type(sample).__name__}")
     if sample.dim() == 0 or not len(sample):
         raise ValueError("sample must hold at least one sample; got none")
+    for name, module in model.named_modules():
+        if "quantized" in type(module).__module__:
+            raise ValueError(
+                f"layer {name!r} is quantized, and cannot be counted; take the network before its conversion"
+            )
     memory = 0
 
     def record(_module: nn.Module, _inputs: object, output: object) -> None:
@@ -56,6 +61,9 @@ def cost(model: nn.Module, sample: Tensor) -> dict[str, int]:
         aten._cudnn_rnn: _network_flops,
         aten.mv: _vector_flops,
         aten.dot: _vector_flops,
+        aten.addbmm: lambda _sum, x, y, *_args, **_named: 2 * math.prod(x) * y[2],
+        aten.addmv: lambda _sum, matrix, *_args, **_named: _vector_flops(matrix),
+        aten._trilinear: lambda x, weights, *_args, **_named: _network_flops(x, [weights]),
     }
     counter = FlopCounterMode(display=False, custom_mapping=more)
     plain = sdpa_kernel(SDPBackend.MATH)  # fused attention is not counted by every version of torch
@@ -63,11 +71,11 @@ def cost(model: nn.Module, sample: Tensor) -> dict[str, int]:
         warnings.filterwarnings("ignore", "Using `torch.compile", UserWarning)  # the counter's hooks, which bear it
         for module in leaves(model):
             hook(module.register_forward_hook(record))
-        forward(model, sample)
+        forward(model, sample[:1])
     return {
         "num_parameters": sum(parameter.numel() for parameter in model.parameters()),
-        "macs": counter.get_total_flops() // (2 * len(sample)),
-        "activation_memory": memory // len(sample),
+        "macs": counter.get_total_flops() // 2,
+        "activation_memory": memory,
     }
 
 

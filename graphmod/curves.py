@@ -34,6 +34,7 @@ from .stored import StoredActivations, as_rows
 
 Metric = Callable[[Data], Tensor | Mapping[str, Tensor] | Mapping[str, float]]
 """A function of a graph that returns a number `[]`, or several by name."""
+Metrics = str | Metric | Iterable[str | Metric]
 
 
 def dynamic_graph(
@@ -62,8 +63,7 @@ def dynamic_graph(
         k: Neighbours of each sample.
         batch_size: Samples in one forward pass.
         pool: As in `layer_activations`.
-        max_memory: How much of the activations is held at a time, as in `each_layer`; what does not fit together costs
-            more forward passes, a layer that does not fit by itself is kept in a temporary file.
+        max_memory: How much of the activations is held at a time, as in `each_layer`.
         title: What the progress bars begin with.
         progress: Shows progress bars on a terminal.
         **graph_options: Passed on to `graph`, such as `compat="lu2022"` or `keep_x=True`.
@@ -169,16 +169,13 @@ def from_activations(
     return DynamicGraph(graphs)
 
 
-def measure(
-    graphs: DynamicGraph | Iterable[DynamicGraph],
-    metrics: str | Metric | Iterable[str | Metric] = modularity_terms,
-) -> pd.DataFrame:
+def measure(graphs: DynamicGraph | Iterable[DynamicGraph], metrics: Metrics = modularity_terms) -> pd.DataFrame:
     """Measures every layer's graph.
 
     Args:
         graphs: The graphs of a network; or several such, one for each repeat.
-        metrics: One or more functions of a graph that return a number `[]`, named after the function, or a dict of
-            numbers by name; or names of files in `graphmod/metrics`.
+        metrics: One or more files of `graphmod/metrics`, or functions of a graph that return a number `[]`, which is
+            named after the function, or a dict of numbers by name.
 
     Returns:
         A long table: `repeat` (from 0), `layer`, `depth` (from 1), `metric`, `value`.
@@ -196,16 +193,13 @@ def measure(
     """
     repeats = graphs if isinstance(graphs, Iterable) and not isinstance(graphs, DynamicGraph) else [graphs]
     several = [metrics] if callable(metrics) or isinstance(metrics, str) else list(metrics)
-    functions = [find_metric(one) if isinstance(one, str) else one for one in several]
     rows = []
     for repeat, one in enumerate(repeats):
         if not isinstance(one, DynamicGraph):
             raise TypeError(f"graphs must be one DynamicGraph, or several; got {type(one).__name__}")
         for depth, (layer, graph) in enumerate(one.items(), start=1):
             found: dict[str, float] = {}
-            for function in functions:
-                if not callable(function):
-                    raise TypeError(f"metrics must be functions of a graph; got {function!r}")
+            for function in map(find_metric, several):
                 named = _numbers(function, function(graph))
                 if twice := sorted(found.keys() & named.keys()):
                     raise ValueError(f"two metrics are called {twice[0]!r}; let one return a dict with another name")

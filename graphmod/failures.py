@@ -15,6 +15,7 @@ from tqdm.auto import tqdm
 
 from ._finished import Finished
 from ._steps import seeded
+from ._tensors import unit_rows
 from .curve_tables import summarize
 from .graphs._topk import nearest_in
 
@@ -153,7 +154,7 @@ def sample_features(x: Tensor, probabilities: Tensor, width: int, seed: int = 0)
     """
     from sklearn.decomposition import PCA
 
-    rows = F.normalize(x.flatten(1).float().cpu(), dim=1).numpy()
+    rows = unit_rows(x.flatten(1).cpu()).float().numpy()
     found = PCA(min(width, *rows.shape), svd_solver="randomized", random_state=seed).fit_transform(rows)
     logs = probabilities.cpu().double().clamp(min=1e-12).log().sort(1, descending=True).values
     features = torch.cat([torch.from_numpy(found).double(), logs], 1)

@@ -211,20 +211,36 @@ def output_tensor(output: Any) -> Tensor:
     return x
 
 
+def logits(output: Any) -> Tensor:
+    """Returns the logits `[N, C]` in a classifier's output.
+
+    Raises:
+        TypeError: If it holds no tensor.
+        ValueError: If it is of another shape, such as that of a network which names every token.
+    """
+    x = output_tensor(output)
+    if x.dim() != 2:
+        raise ValueError(f"a classifier must give logits [N, C], a row for each sample; got {list(x.shape)}")
+    return x
+
+
 def predictions(model: nn.Module, images: Tensor, *, batch_size: int = 256) -> Tensor:
-    """Returns what a network gives for images, such as logits `[N, C]`, on the device of the images.
+    """Returns the logits `[N, C]` that a network gives for images, on the device of the images.
 
     Args:
         model: The network; it runs in evaluation mode and without gradients, and is left as it was.
         images: `[N, ...]`, uint8 in [0, 255], divided by 255, or floating.
         batch_size: Images in one forward pass.
 
+    Raises:
+        ValueError: If the network gives something of another shape.
+
     Example:
         >>> predictions(nn.Flatten(), torch.eye(2)[:, None]).argmax(1)
         tensor([0, 1])
     """
     with torch.no_grad(), evaluation(model):
-        return torch.cat([output_tensor(forward(model, x)) for x in images.split(batch_size)]).to(images.device)
+        return torch.cat([logits(forward(model, x)) for x in images.split(batch_size)]).to(images.device)
 
 
 def pixels(x: Tensor) -> Tensor:

@@ -125,8 +125,10 @@ def nested_layers(layers: Sequence[str]) -> dict[str, list[str]]:
         >>> nested_layers(["conv1", "layer1.0.conv1", "layer1.0.conv2", "layer1.0"])
         {'outputs': ['layer1.0'], 'inside': ['layer1.0.conv1', 'layer1.0.conv2']}
     """
-    inside = [one for one in layers if any(one.startswith(f"{other}.") for other in layers)]
-    holding = [one for one in layers if any(other.startswith(f"{one}.") for other in layers)]
+    modules = {one.partition("@")[0] for one in layers}  # of one that runs several times, whichever run it is
+    holders = {name for name in modules if any(other.startswith(f"{name}.") for other in modules)}
+    inside = [one for one in layers if any(one.startswith(f"{holder}.") for holder in holders)]
+    holding = [one for one in layers if one.partition("@")[0] in holders]
     return {"outputs": [one for one in holding if one not in inside], "inside": inside}
 
 

@@ -66,6 +66,9 @@ def check_pool(how: Any) -> None:
         raise ValueError(f"pool must be one of {', '.join(POOLS)}, or a function; got {how!r}")
 
 
-def token_mask(x: Any) -> Tensor | None:
-    """The `attention_mask` of samples that have one."""
-    return x.tensors.get("attention_mask") if isinstance(x, Named) else None
+def token_mask(x: Any, layer: str) -> Tensor | None:
+    """The mask of the tokens that a layer sees, of samples that have one: those of the decoder have their own."""
+    if not isinstance(x, Named):
+        return None
+    own = {"decoder_input_ids", "decoder_inputs_embeds"} & x.tensors.keys() and "decoder" in layer.split(".")
+    return x.tensors.get("decoder_attention_mask" if own else "attention_mask")

@@ -102,7 +102,8 @@ def count_phases(curves: pd.DataFrame) -> pd.DataFrame:
         [2.0, 1.0, 0.0, 0.0, 0.1, 0.1, 0.8]
     """
     groups = curves.sort_values("depth", kind="stable").groupby(["network", "dataset"], sort=False)
-    table = groups.modularity.agg(num_layers="size", first_q="first", lowest_q="min", last_q="last")
+    q = groups.modularity
+    table = q.agg(num_layers="size", first_q=lambda one: one.iloc[0], lowest_q="min", last_q=lambda one: one.iloc[-1])
     for place, phase in enumerate(PHASES, start=1):
         counted = (curves.phase == phase).groupby([curves.network, curves.dataset]).sum()
         table.insert(place, phase, counted.reindex(table.index))

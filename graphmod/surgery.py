@@ -1,8 +1,8 @@
 """Removing layers from a network: which can go, why the others cannot, and the smaller network that is left."""
 
+import warnings
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
 
 import pandas as pd
 from torch import Tensor, nn
@@ -12,6 +12,7 @@ from ._chains import WEIGHTED, Seen, chain_layers, num_places, run_once
 from ._cuts import cut, hidden_uses, skip
 from ._layers import unwrapped
 from ._names import unknown
+from ._numbering import described, form
 from ._passes import copied
 
 
@@ -66,8 +67,9 @@ def drop_layers(model: nn.Module, layers: pd.DataFrame | Iterable[str], sample: 
 
     The modules are gone, not switched off: the result saves, loads and exports like any other. The children of a
     `Sequential` keep their names, so that `layer1.3` is the same block before and after; those of a `ModuleList` are
-    numbered anew. To load saved weights, drop the same layers from a new network first; a network of Hugging Face comes
-    back by itself, by its config, which says how many layers there are.
+    numbered anew. To load saved weights, drop the same layers from a new network first. A network of Hugging Face comes
+    back by `from_pretrained`, as its config is made to say which layers are left; a warning tells where it cannot, as
+    of blocks that differ by their place.
 
     Args:
         model: The network; it stays as it is.
@@ -99,34 +101,31 @@ def drop_layers(model: nn.Module, layers: pd.DataFrame | Iterable[str], sample: 
     check_removable(table, names)
     if sample is not None:
         check_together(unwrapped(model), sample[:2], names)
-    return without(unwrapped(model), names)
+    smaller = without(unwrapped(model), names)
+    if not _is_described(unwrapped(model), names, smaller):
+        warnings.warn(
+            f"the config of {type(smaller).__name__} cannot say which layers are left, and from_pretrained would build "
+            "another network; save the state_dict, and load it after dropping the same layers from a new network",
+            stacklevel=2,
+        )
+    return smaller
+
+
+def _is_described(model: nn.Module, layers: Iterable[str], smaller: nn.Module) -> bool:
+    """Whether the config of a network of Hugging Face without some layers is that of the network which is left."""
+    whole = described(model)
+    if whole is None:
+        return True
+    cut(whole, [name for layer in layers for name in chain_layers(model)[layer]])
+    again = described(smaller)
+    return again is not None and form(again) == form(whole)
 
 
 def without(model: nn.Module, layers: Iterable[str]) -> nn.Module:
     """Returns a copy without some layers, for which it was checked that they can go."""
     parts, smaller = chain_layers(model), copied(model)
-    before: dict[nn.Module, list[nn.Module]] = {
-        module: list(module) for module in smaller.modules() if isinstance(module, nn.ModuleList)
-    }
     cut(smaller, [name for layer in layers for name in parts[layer]])
-    _numbered_anew(smaller, before)
     return smaller
-
-
-def _numbered_anew(model: nn.Module, before: Mapping[nn.Module, list[nn.Module]]) -> None:
-    """Lets what networks of Hugging Face say of their layers be true: how many there are, and each one's number."""
-    for holder in model.modules():
-        config: Any = getattr(holder, "config", None)
-        for child in holder.children():
-            layers = before.get(child, [])
-            if not layers or len(layers) == len(child._modules):
-                continue
-            for number, layer in enumerate(child.children()):
-                for part in layer.modules():
-                    if "layer_idx" in vars(part):
-                        vars(part)["layer_idx"] += number - layers.index(layer)
-            if getattr(config, "num_hidden_layers", None) == len(layers):
-                config.num_hidden_layers = len(child._modules)
 
 
 def names_before(model: nn.Module, layers: Iterable[str]) -> dict[str, str]:

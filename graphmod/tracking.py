@@ -17,7 +17,7 @@ from ._files import atomic_file
 from ._layers import layer_calls
 from ._passes import copied
 from .activations import layer_sizes
-from .curves import Metric, dynamic_graph, measure
+from .curves import Metrics, dynamic_graph, measure
 from .graphs._topk import check_k
 from .metrics.modularity import modularity_terms
 from .models import load_weights
@@ -79,7 +79,7 @@ class ModularityTracker:
         *,
         every: int = 1,
         k: int = 3,
-        metrics: str | Metric | Sequence[str | Metric] = modularity_terms,
+        metrics: Metrics = modularity_terms,
         path: str | Path | None = None,
         writer: Any = None,
         **options: Any,

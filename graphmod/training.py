@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
-from operator import mul
+from operator import index, mul
 from pathlib import Path
 from typing import get_args
 
@@ -119,6 +119,9 @@ def train(
         al., "Understanding the Dynamics of DNNs Using Graph Modularity", ECCV 2022, is `epochs=150, batch_size=256,
         lr=0.01, milestones=(50, 100), weight_decay=0.005`; their code has plain momentum and steps an epoch earlier.
     """
+    epochs, batch_size, warmup, augment, seed = map(index, (epochs, batch_size, warmup, augment, seed))
+    lr, momentum, weight_decay, temperature = map(float, (lr, momentum, weight_decay, temperature))
+    milestones, teacher_weight = [index(one) for one in milestones], float(teacher_weight)
     _check_options(images, augment or flip or channels_last, precision, teacher_weight, temperature)
     _check_schedule(epochs, milestones, warmup)
     if epochs < 0 or batch_size < 1:
@@ -138,7 +141,7 @@ def train(
     layout = torch.channels_last if channels_last else torch.preserve_format
     taught = copied(teacher).to(home).to(memory_format=layout).eval() if teacher is not None and share else None
     settings = {
-        "epochs": epochs, "batch_size": batch_size, "lr": lr, "milestones": list(milestones), "warmup": warmup,
+        "epochs": epochs, "batch_size": batch_size, "lr": lr, "milestones": milestones, "warmup": warmup,
         "momentum": momentum, "weight_decay": weight_decay, "augment": augment, "flip": flip,
         "teacher": None if taught is None else fingerprint([*taught.parameters(), *taught.buffers()]),
         "teacher_weight": share, "temperature": temperature, "precision": precision, "channels_last": channels_last,
@@ -222,7 +225,7 @@ def accuracy(model: nn.Module, images: Tensor, labels: Tensor, *, batch_size: in
 
     Raises:
         TypeError: If labels are not integers.
-        ValueError: If labels are not one for each image.
+        ValueError: If labels are not one for each image, or the model does not give logits `[N, C]`.
 
     Example:
         >>> accuracy(nn.Identity(), torch.eye(2), torch.tensor([0, 0]))

@@ -393,3 +393,16 @@ def test_a_call_of_a_layer_is_selected_again_by_its_name() -> None:
     sizes = layer_sizes(model, torch.rand(6, 4), ["twice", "first"])
     assert list(sizes) == ["first", "twice@1", "twice@2"]
     assert list(layer_sizes(model, torch.rand(6, 4), list(sizes)[1:])) == ["twice@1", "twice@2"]
+
+
+def test_quantized_layers_give_numbers() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model = nn.Sequential(torch.ao.quantization.QuantStub(), nn.Linear(4, 3), torch.ao.quantization.DeQuantStub())
+        model.eval().qconfig = torch.ao.quantization.get_default_qconfig(torch.backends.quantized.engine)
+        prepared = torch.ao.quantization.prepare(model)
+        prepared(x := torch.rand(8, 4))
+        model = torch.ao.quantization.convert(prepared)
+        found = layer_activations(model, x, ["0", "1", "2"])
+    torch.testing.assert_close(found["1"], found["2"])
+    torch.testing.assert_close(found["0"], x, atol=0.01, rtol=0)

@@ -19,6 +19,7 @@ RANKS = [
         "_finished",
         "_family",
         "_names",
+        "_numbering",
         "_passes",
         "_tensors",
         "distributed",

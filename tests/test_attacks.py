@@ -510,3 +510,13 @@ def test_grey_images_of_a_network_of_three_channels() -> None:
     assert fgsm(model, x, y).shape == x.shape
     with pytest.raises(ValueError, match="compat needs images of 3 channels; got 1"):
         fgsm(model, x, y, compat="lu2022")
+
+
+@pytest.mark.parametrize("attack", [fgsm, pgd, cw])
+def test_attacks_where_torch_keeps_no_gradients(attack) -> None:
+    model, x, y = nn.Sequential(nn.Flatten(), nn.Linear(4, 2)), torch.rand(3, 1, 2, 2), torch.tensor([0, 1, 0])
+    expected = attack(model, x, y)
+    with torch.inference_mode():
+        kept = x.clone()
+        assert torch.equal(attack(model, x, y), expected)
+    assert torch.equal(attack(model, kept, y), expected)

@@ -189,3 +189,12 @@ def test_local_search_fools_more_with_more_rounds(digits: tuple[nn.Module, Tenso
     assert shares[-1] > shares[0]
     with pytest.raises(ValueError, match=r"p must be above 0, r in \(0, 2\].*; got 1.0, 3, 5, 5, 10 and 128"):
         local_search(model, x, y, r=3)
+
+
+@pytest.mark.parametrize("shape", [(2, 512), (512, 2)])
+def test_sixteen_bits_hold_every_place(shape: tuple[int, int]) -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(shape[0] * shape[1], 2)).bfloat16()
+    x = torch.rand(2, 1, *shape).bfloat16()
+    found = one_pixel(model, x, torch.tensor([0, 1]), method="random", max_pixels=1024)
+    assert ((found != x).flatten(1).sum(1) <= 1).all()

@@ -153,3 +153,22 @@ def test_what_is_skipped_hands_on_its_first_argument() -> None:
     assert Skip()(x, 1, key=2) is x
     assert Skip()(hidden_states=x, mask=None) is x
     assert Skip(3)(x) == (x, None, None)
+
+
+class Backbone(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = convolution()
+        self.blocks = nn.Sequential(*(Block() for _ in range(3)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.blocks(self.stem(x))
+
+
+def test_a_network_with_a_head_behind_it_shows_its_blocks() -> None:
+    blocks = [f"0.blocks.{i}" for i in range(3)]
+    assert list(chain_layers(nn.Sequential(Backbone()))) == blocks
+    assert sorted(chain_layers(nn.Sequential(Backbone(), nn.Linear(4, 2)))) == [*blocks, "1"]
+    encoder = nn.TransformerEncoder(nn.TransformerEncoderLayer(4, 2, 8, batch_first=True), 3)
+    model = nn.Sequential(nn.Linear(3, 4), encoder, nn.Flatten(), nn.Linear(8, 2))
+    assert [name for name in chain_layers(model) if name.startswith("1.")] == [f"1.layers.{i}" for i in range(3)]

@@ -21,7 +21,14 @@ from torch_geometric.data import Batch, Data
 from torch_geometric.utils import from_networkx
 
 from graphmod import DynamicGraph, knn_graph, modularity
-from graphmod.communities import _multislice, compare_communities, leiden, temporal_leiden
+from graphmod.communities import (
+    _igraph_seed,
+    _multislice,
+    _to_igraph,
+    compare_communities,
+    leiden,
+    temporal_leiden,
+)
 
 FLAVORS = ["igraph", "leidenalg"]
 
@@ -334,3 +341,31 @@ def test_equal_and_unrelated_partitions() -> None:
 def test_comparison_refuses_what_is_not_one_for_each_node() -> None:
     with pytest.raises(ValueError, match=r"labels must have shape \[400\]"):
         compare_communities(planted(), torch.tensor([0, 1]))
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("resolution", [1.0, 2.0])
+def test_moves_that_gain_nothing_come_to_an_end(seed: int, resolution: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    real, passes = igraph.Graph.community_leiden, []
+    monkeypatch.setattr(igraph.Graph, "community_leiden", lambda *a, **b: passes.append(b) or real(*a, **b))
+    edges = torch.tensor([[1, 1, 8, 8, 5, 0, 1, 5, 7, 6, 5, 7], [9, 0, 5, 9, 7, 4, 0, 2, 5, 0, 1, 4]])
+    weight = torch.tensor([0.5521624684333801, 0.34091129899024963, 0.9356296062469482])
+    star = Data(edge_index=torch.tensor([[0, 0, 0], [1, 2, 3]]), edge_weight=weight, num_nodes=4)
+    for graph in (Data(edge_index=edges, num_nodes=10), star):  # igraph's own -1 moves nodes of both for ever
+        found, few = (leiden(graph, resolution=resolution, seed=seed, num_iterations=n) for n in (-1, 50))
+        q, least = (modularity(graph, one, resolution=resolution) for one in (found, few))
+        assert q >= least - 1e-9
+    assert [one["n_iterations"] for one in passes].count(1) < 20
+    assert -1 not in [one["n_iterations"] for one in passes]
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_passes_one_by_one_are_those_of_igraph(seed: int) -> None:
+    x = torch.randn(200, 8, generator=torch.Generator().manual_seed(seed))
+    peer = _to_igraph(graph := knn_graph(x + 2 * x[torch.arange(200) % 5], 3))
+    strength = peer.strength(weights="weight")
+    with _igraph_seed(seed):
+        whole = peer.community_leiden(
+            "CPM", weights="weight", resolution=1 / sum(strength), n_iterations=-1, node_weights=strength
+        )
+    assert metrics.adjusted_rand_score(whole.membership, leiden(graph, seed=seed)) == 1

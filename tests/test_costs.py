@@ -1,6 +1,7 @@
 """Costs against published counts and by hand."""
 
 import time
+import warnings
 
 import pytest
 import torch
@@ -111,8 +112,47 @@ class Products(nn.Module):
     """A matrix and a vector, and two vectors."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return (x @ x[0]) + x[0] @ x[1]
+        return (x[0] @ x[0, 0]) + x[0, 0] @ x[0, 1]
 
 
 def test_products_with_vectors_count() -> None:
-    assert cost(Products(), torch.rand(4, 8))["macs"] == (4 * 8 + 8) // 4
+    assert cost(Products(), torch.rand(3, 4, 8))["macs"] == 4 * 8 + 8
+
+
+class Function(nn.Module):
+    def __init__(self, function) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.function(x)
+
+
+@pytest.mark.parametrize(
+    ("function", "macs"),
+    [
+        (lambda x: nn.functional.bilinear(x[0, :, :3], x[0, :, 3:], torch.ones(5, 3, 4)), 6 * 5 * 3 * 4),
+        (lambda x: torch.addmv(torch.ones(6), x[0], torch.ones(7)), 6 * 7),
+        (lambda x: torch.addbmm(torch.ones(6, 2), x, torch.ones(len(x), 7, 2)), 6 * 7 * 2),
+    ],
+    ids=["bilinear", "addmv", "addbmm"],
+)
+def test_products_that_torch_does_not_count(function, macs: int) -> None:
+    assert cost(Function(function), torch.rand(3, 6, 7))["macs"] == macs
+
+
+def test_what_does_not_depend_on_the_batch_is_counted_in_full() -> None:
+    table = nn.Linear(5, 5)
+    model = Function(lambda x: x @ table(torch.ones(9, 5))[:4])
+    assert cost(model, torch.rand(1, 2, 4)) == cost(model, torch.rand(8, 2, 4))
+    assert cost(model, torch.rand(8, 2, 4))["macs"] == 9 * 5 * 5 + 2 * 4 * 5
+
+
+def test_quantized_layers_are_not_counted_as_nothing() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model = torch.ao.quantization.quantize_dynamic(nn.Sequential(nn.ReLU(), nn.Linear(4, 2)), {nn.Linear})
+    with pytest.raises(
+        ValueError, match="layer '1' is quantized, and cannot be counted; take the network before its con"
+    ):
+        cost(model, torch.rand(2, 4))

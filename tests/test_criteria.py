@@ -290,3 +290,11 @@ def test_convolutions_of_a_chain_are_a_stage_where_their_outputs_have_one_size()
     assert [len(stage) for stage in found.values()] == [1, 1, 2, 2, 3]
     uniform = plan_removal(model, x, y, num_layers=3, criterion="uniform").layer.tolist()
     assert uniform == [left[-1], left[-2], left[-4]]
+
+
+@pytest.mark.parametrize("name", ["accuracy", "cross_entropy"])
+def test_criteria_of_classifiers(name: str) -> None:
+    model = nn.Sequential(nn.Embedding(9, 4), nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4)), nn.Linear(4, 9)).eval()
+    x, y = torch.randint(0, 9, (9, 5)), torch.arange(9)
+    with pytest.raises(ValueError, match=r"a classifier must give logits \[N, C\], a row for each sample; got"):
+        find_criterion(name)(State(model, model, x, y, ["1.0"], "1.0"))

@@ -237,7 +237,9 @@ def test_wrong_kinds() -> None:
         with pytest.raises(TypeError, match="graphs must be one DynamicGraph, or several; got"):
             measure(other)
     for metrics in (3, None):
-        with pytest.raises(TypeError, match=f"metrics must be functions of a graph; got {metrics}"):
+        with pytest.raises(
+            TypeError, match=f"metrics must be names such as 'modularity' or functions of a graph; got {metrics}"
+        ):
             measure(graphs, [metrics])
     with pytest.raises(ValueError, match="no graphmod.metrics member named 'modularty'; the nearest are 'modularity'"):
         measure(graphs, "modularty")

@@ -127,3 +127,10 @@ def test_layers_that_are_finished_are_not_learned_again(tmp_path: Path, monkeypa
         both = failure_prediction(graphs, probabilities, splits=1, epochs=2)
     assert len(learned) == 2, "the two networks of the second layer"
     pd.testing.assert_frame_equal(both, plain)
+
+
+def test_features_are_the_same_at_any_scale() -> None:
+    x, p = torch.randn(50, 10).double(), torch.randn(50, 3).softmax(1)
+    expected = sample_features(x, p, 3).abs()
+    for scale in (1e-200, 1e-13, 1e20, 1e100):
+        torch.testing.assert_close(sample_features(x * scale, p, 3).abs(), expected, rtol=1e-4, atol=1e-4)

@@ -612,6 +612,7 @@ def test_what_is_well_passes_the_same_doors(clusters: tuple[Tensor, Tensor]) -> 
     [
         (torch.rand(12, 0), ValueError, r"x must have shape \[N, D\] with D of at least 1; got \[12, 0\]"),
         (X.double() * 1e160, ValueError, r"x holds numbers beyond 1e\+150, whose squares overflow; scale it down"),
+        (X.double() * 1e-160, ValueError, r"x holds no number above 1e-150, and smaller squares vanish; scale it up"),
         (X.to(torch.float8_e4m3fn), TypeError, "x must be a tensor of floating type; got torch.float8_e4m3fn"),
         (X.to_sparse(), TypeError, "x must be a tensor of floating type; got torch.float32, not dense"),
         (X.to("meta"), TypeError, "x must be a tensor of floating type; got torch.float32, not dense"),

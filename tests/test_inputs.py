@@ -25,9 +25,9 @@ from torchvision.models.convnext import CNBlockConfig
 from graphmod import dynamic_graph, from_activations, layer_activations, layer_names, modularity_curve
 from graphmod._finished import finished_work
 from graphmod._passes import evaluation
-from graphmod.inputs import Graphs, Named, Nodes, first_tensor, forward, num_copies, output_tensor
+from graphmod.inputs import Graphs, Named, Nodes, first_tensor, forward, logits, num_copies, output_tensor
 from graphmod.models import build
-from graphmod.pooling import pool_rows
+from graphmod.pooling import pool_rows, token_mask
 from graphmod.samples import batches, collect
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -517,3 +517,30 @@ def test_samples_and_labels_as_a_tuple() -> None:
         modularity_curve(net, (x, y[:3]))
     with pytest.raises(TypeError, match="samples must come in batches; wrap single ones"):
         modularity_curve(net, [(row, int(label)) for row, label in zip(x, y, strict=True)])
+
+
+def test_tokens_of_the_decoder_have_a_mask_of_their_own() -> None:
+    config = transformers.T5Config(
+        d_model=8, d_kv=4, d_ff=8, num_layers=2, num_heads=2, vocab_size=30, decoder_start_token_id=0
+    )
+    model = transformers.T5Model(config).eval()
+    mask = torch.tensor([[1, 1, 1, 0, 0, 0]]).expand(4, 6)
+    given = {"input_ids": torch.randint(3, 30, (4, 6)), "attention_mask": mask}
+    given["decoder_input_ids"] = torch.randint(3, 30, (4, 6))
+    names = ["encoder.block.1", "decoder.block.1"]
+    flat = layer_activations(model, Named(given), names)
+    encoder, decoder = (flat[name].view(4, 6, 8) for name in names)
+    found = layer_activations(model, Named(given), names, pool="mean")
+    torch.testing.assert_close(found[names[0]], encoder[:, :3].mean(1))
+    torch.testing.assert_close(found[names[1]], decoder.mean(1))
+    found = layer_activations(model, Named(given | {"decoder_attention_mask": mask.flip(1)}), names[1:], pool="cls")
+    assert found[names[1]].shape == (4, 8)
+    assert torch.equal(token_mask(Named(given | {"decoder_attention_mask": mask.flip(1)}), names[1]), mask.flip(1))
+
+
+def test_logits_of_every_token_are_no_logits() -> None:
+    with pytest.raises(
+        ValueError, match=r"a classifier must give logits \[N, C\], a row for each sample; got \[3, 4, 5\]"
+    ):
+        logits(torch.rand(3, 4, 5))
+    assert logits({"loss": torch.rand(1), "logits": torch.ones(3, 2)}).shape == (3, 2)

@@ -206,3 +206,9 @@ def test_heatmap_without_numbers() -> None:
     with pytest.raises(ValueError, match="matrix 'dead' holds no number to draw"):
         plot_heatmap({"dead": square([[np.nan]])})
     plt.close("all")
+
+
+def test_layers_that_run_several_times_hold_others() -> None:
+    names = ["stem", "block.conv1@1", "block.conv2@1", "block@1", "block.conv1@2", "block@2", "other.conv1", "other"]
+    inside = ["block.conv1@1", "block.conv2@1", "block.conv1@2", "other.conv1"]
+    assert nested_layers(names) == {"outputs": ["block@1", "block@2", "other"], "inside": inside}

@@ -15,6 +15,7 @@ from graphmod import knn_graph, leiden, modularity, worst_samples
 from graphmod._family import member, members
 from graphmod.graphs._topk import nearest_neighbors
 from graphmod.graphs.mutual_knn import mutual_knn_graph
+from graphmod.metrics import find_metric
 from graphmod.metrics._neighbors import vote
 from graphmod.metrics.class_distance_variance import class_distance_variance
 from graphmod.metrics.homophily import homophily
@@ -342,3 +343,9 @@ def test_class_distance_variance_of_many_classes_takes_no_memory_of_pairs_by_fea
         class_distance_variance(graph, y)
     largest = max(event.self_cpu_memory_usage for event in profile.key_averages())
     assert largest < 600 * 600 * 512  # bytes; a difference of each pair of means takes eight times as much
+
+
+def test_a_metric_by_name_or_as_it_is() -> None:
+    assert find_metric("modularity") is find_metric(find_metric("modularity"))
+    with pytest.raises(TypeError, match="metrics must be names such as 'modularity' or functions of a graph; got 3"):
+        find_metric(3)

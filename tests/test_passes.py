@@ -15,11 +15,12 @@ from graphmod._passes import copied, hooks, watched
 from graphmod.activations import layer_activations
 from graphmod.attacks._art import art_attack
 from graphmod.costs import cost
+from graphmod.inputs import predictions
 from graphmod.metrics.modularity import modularity
 from graphmod.removal import removal_curves
 from graphmod.surgery import removable_layers
 from graphmod.tracking import track_checkpoints
-from graphmod.training import train
+from graphmod.training import accuracy, train
 from graphmod.trials import classifier_input, without_each
 
 
@@ -118,3 +119,56 @@ def test_a_copy_of_a_pruned_network_is_pruned() -> None:
         copy[0].weight_orig.mul_(2)
     assert not torch.equal(copy(x), model(x))
     assert model[0].weight.grad_fn is not None
+
+
+class Merging(nn.Linear):
+    """Merges its low-rank weights when told to evaluate, as LoRA layers do."""
+
+    def train(self, mode: bool = True) -> "Merging":
+        self.merged = not mode
+        return super().train(mode)
+
+
+def test_modes_change_and_nothing_else() -> None:
+    model = nn.Sequential(Merging(4, 4), nn.Dropout()).train()
+    with watched(model):
+        assert not any(module.training for module in model.modules())
+    assert all(module.training for module in model.modules())
+    assert not model[0].merged
+    model[1].eval()
+    with watched(model):
+        assert not model[0].training
+    assert [module.training for module in model] == [True, False]
+
+
+def test_exported_and_frozen_networks_run_as_they_are() -> None:
+    net, x, y = nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 2)).eval(), torch.rand(6, 4), torch.arange(6) % 2
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        frozen = torch.jit.freeze(torch.jit.trace(net, x))
+    for model in (torch.export.export(net, (x,)).module(), frozen):
+        assert accuracy(model, x, y) == accuracy(net, x, y)
+        assert torch.allclose(predictions(model, x), net(x))
+    with pytest.raises(ValueError, match="is scripted, which takes no hooks"):
+        layer_activations(torch.jit.script(net), x, "all")
+
+
+class Keeping(nn.Module):
+    """Keeps what its layers gave."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body, self.kept = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4)), {}
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.kept = {"features": [self.body(x)]}
+        return self.kept["features"][0]
+
+
+def test_a_network_that_keeps_what_it_computed_is_copied() -> None:
+    model, x = Keeping(), torch.rand(3, 4)
+    model(x).sum().backward()
+    copy = copied(model)
+    assert torch.equal(copy.kept["features"][0], model.kept["features"][0])
+    assert copy.kept["features"][0] is not model.kept["features"][0]
+    assert torch.equal(copy(x), model(x))

@@ -51,6 +51,13 @@ def test_phases_are_counted_in_the_order_given() -> None:
     assert table.iloc[3, 2:].tolist() == [2, 1, 0, 0, 0.2, 0.2, 0.4]
 
 
+def test_a_layer_without_q_is_first_or_last_all_the_same() -> None:
+    curve = redundant_layers(measured(np.array([[np.nan, 0.2, 0.5, np.nan], [np.nan, 0.1, 0.6, np.nan]])))
+    table = count_phases(curve.assign(network="a", dataset="b"))
+    assert table[["first_q", "last_q"]].isna().all(axis=None)
+    assert table.lowest_q.item() == pytest.approx(0.15)
+
+
 def test_phases_are_those_of_a_paired_t_test() -> None:
     generator = np.random.default_rng(0)
     steps = np.array([0.1, 0.0, 0.2, -0.1, 0.003, -0.05, 0.0, 0.3, 0.0, 0.01])

@@ -1,5 +1,6 @@
 """Removing layers: what can go, what cannot and why, and that what is left is an ordinary network."""
 
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -453,3 +454,85 @@ def test_layers_that_can_go_one_by_one_and_not_together(fourth: bool) -> None:
     with pytest.raises(ValueError, match="can go one by one, but not together"):
         plan_removal(model, x, y, num_layers=len(can), criterion="random")
     assert len(plan_removal(model, x, y, num_layers=1, criterion="random")) == 1
+
+
+SMALL = {"hidden_size": 16, "num_hidden_layers": 4, "num_attention_heads": 2, "intermediate_size": 16, "vocab_size": 50}
+TOKENS = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
+HEADS = {"num_key_value_heads": 2, "head_dim": 8, "max_position_embeddings": 64, "sliding_window": 4}
+TWO_STACKS = {f"{stack}_{what}": n for stack in ("encoder", "decoder") for what, n in (("layers", 3), ("ffn_dim", 16))}
+HUGGING_FACE = {
+    "one window in two": (
+        lambda: transformers.Gemma2ForCausalLM(transformers.Gemma2Config(**SMALL, **HEADS, **TOKENS)),
+        ["model.layers.0", "model.layers.1"],
+    ),
+    "kinds that are written down": (
+        lambda: transformers.Qwen3ForCausalLM(transformers.Qwen3Config(**SMALL, **HEADS, **TOKENS)),
+        ["model.layers.2"],
+    ),
+    "another word for the number": (
+        lambda: transformers.GPTNeoForCausalLM(
+            transformers.GPTNeoConfig(
+                hidden_size=16, num_layers=4, num_heads=2, vocab_size=50, attention_types=[[["global", "local"], 2]],
+                window_size=4, intermediate_size=16, **TOKENS,
+            )
+        ),
+        ["transformer.h.1"],
+    ),
+    "a holder without a config": (
+        lambda: transformers.DistilBertForSequenceClassification(
+            transformers.DistilBertConfig(dim=16, n_layers=4, n_heads=2, hidden_dim=16, vocab_size=50)
+        ),
+        ["distilbert.transformer.layer.1"],
+    ),
+    "two stacks": (
+        lambda: transformers.BartForConditionalGeneration(
+            transformers.BartConfig(
+                d_model=16, encoder_attention_heads=2, decoder_attention_heads=2, vocab_size=50,
+                max_position_embeddings=64, **TWO_STACKS, **TOKENS,
+            )
+        ),
+        ["model.decoder.layers.1"],
+    ),
+    "stages": (
+        lambda: transformers.ConvNextForImageClassification(
+            transformers.ConvNextConfig(hidden_sizes=[4, 8, 8, 8], depths=[2, 2, 4, 2], image_size=32)
+        ),
+        ["convnext.encoder.stages.2.layers.1", "convnext.encoder.stages.0.layers.0"],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", HUGGING_FACE)
+def test_networks_of_hugging_face_are_what_skips_the_layers_and_come_back(name: str, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    make, layers = HUGGING_FACE[name]
+    model = make().eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.2 * torch.randn_like(parameter))
+    x = torch.rand(2, 3, 32, 32) if "stages" in name else torch.randint(3, 50, (2, 12))
+    config, state = model.config.to_dict(), torch.get_rng_state()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        smaller = drop_layers(model, layers, x)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert model.config.to_dict() == config
+    with torch.no_grad():
+        found, skipped = smaller(x).logits, skip_layers(model, layers, x)(x).logits
+        torch.testing.assert_close(found, skipped)
+        smaller.save_pretrained(tmp_path)
+        assert torch.equal(type(model).from_pretrained(tmp_path).eval()(x).logits, found)
+
+
+def test_a_config_that_cannot_say_which_layers_are_left() -> None:
+    config = transformers.SwinConfig(
+        image_size=32, patch_size=2, embed_dim=8, depths=[2, 4], num_heads=[2, 2], window_size=4
+    )
+    model, x = transformers.SwinForImageClassification(config).eval(), torch.rand(2, 3, 32, 32)
+    model(x)
+    last = "swin.encoder.layers.1.blocks.3"
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert drop_layers(model, [last], x).config.depths == [2, 3]
+    with pytest.warns(UserWarning, match="the config of SwinForImageClassification cannot say which layers are left"):
+        drop_layers(model, ["swin.encoder.layers.1.blocks.0"], x)

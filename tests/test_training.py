@@ -3,6 +3,7 @@ from copy import deepcopy
 from pathlib import Path
 from typing import ClassVar
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -499,3 +500,26 @@ def test_rates_that_are_none_and_weights_that_are_lost() -> None:
             list(train(nn.Linear(5, 2), x, y, epochs=1, lr=lr))
     with pytest.raises(ValueError, match="weights are NaN or Inf after epoch 1; lower lr"):
         list(train(nn.Linear(5, 2), 1e4 * x, y, epochs=1, lr=1e38))
+
+
+def test_settings_of_numpy_can_be_resumed(problem, tmp_path: Path) -> None:
+    options = {"epochs": np.int64(3), "lr": np.float64(0.05), "milestones": [np.int64(1)], "seed": np.int64(1)}
+    options |= {"batch_size": np.int32(30), "weight_decay": np.float32(0), "momentum": torch.tensor(0.5)}
+    model = network()
+    rows = train(model, *problem, checkpoint=tmp_path / "run", **options)
+    first = next(rows)
+    rows.close()
+    assert next(train(network(), *problem, checkpoint=tmp_path / "run", **options)) == first
+    with pytest.raises(TypeError, match="integer"):
+        next(train(model, *problem, epochs=2.5))
+
+
+def test_accuracy_is_of_classifiers() -> None:
+    class Words(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return nn.functional.one_hot(x, 6).float()
+
+    with pytest.raises(
+        ValueError, match=r"a classifier must give logits \[N, C\], a row for each sample; got \[6, 4, 6\]"
+    ):
+        accuracy(Words(), torch.randint(0, 6, (6, 4)), torch.arange(6))

@@ -60,11 +60,11 @@ def by_batch(
     low, high = torch.stack(labels.aminmax()).tolist()
     batches = list(zip(*(rows.split(batch_size) for rows in (images, labels, *each)), strict=True))
     with (
-        torch.enable_grad(), evaluation(model), _normalised(model, compat) as normalize,
+        torch.inference_mode(False), torch.enable_grad(), evaluation(model), _normalised(model, compat) as normalize,
         prepared(model, [len(x) for x, *_ in batches], (low, high)) as run,
     ):  # fmt: skip
         for batch in tqdm(batches, title, leave=False, unit="batch", disable=not progress or None):
-            x, y, *own = (rows.detach().to(home) for rows in batch)
+            x, y, *own = (rows.detach().to(home, copy=True) for rows in batch)
             if normalize is None:
                 found = attack(run, x, y, *own)
             elif x.shape[1] != len(normalize.mean):

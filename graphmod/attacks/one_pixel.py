@@ -164,8 +164,8 @@ def _randomly(model: Model, x: Tensor, y: Tensor, max_pixels: int, seed: int) ->
     rows, result = torch.arange(n, device=x.device), x.clone()
     for some in places.to(x.device).split(8, dim=1):  # so many places of all images at a time; the first one counts
         place = some[rows].repeat_interleave(2, dim=1)
-        where = torch.stack([place // width, place % width], dim=-1).to(x.dtype)
-        colour = torch.arange(place.shape[1], device=x.device).remainder(2).to(x.dtype)
+        where = torch.stack([place // width, place % width], dim=-1).float()  # sixteen bits do not hold every place
+        colour = torch.arange(place.shape[1], device=x.device).remainder(2).float()
         people = torch.cat([where, colour[:, None].expand(len(rows), -1, c)], dim=-1)[:, :, None]
         wins = _judged(model, x, y, rows, people)[1]
         over, first = wins.any(1), wins.to(torch.uint8).argmax(1)

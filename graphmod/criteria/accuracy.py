@@ -1,5 +1,7 @@
 """The accuracy of the network after the removal."""
 
+from ..inputs import logits
+from ..trials import Trial
 from ._state import State
 
 
@@ -13,6 +15,13 @@ def accuracy(state: State) -> dict[str, float]:
 
     Returns:
         The damage by layer, in [−1, 0].
+
+    Raises:
+        ValueError: If the network does not give logits `[N, C]`.
     """
-    labels = state.labels
-    return state.judge(lambda trial: -float((trial.logits.argmax(1) == labels.to(trial.logits.device)).double().mean()))
+
+    def right(trial: Trial) -> float:
+        found = logits(trial.logits).argmax(1)
+        return float((found == state.labels.to(found.device)).double().mean())
+
+    return state.judge(lambda trial: -right(trial))

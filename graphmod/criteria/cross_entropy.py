@@ -2,6 +2,8 @@
 
 import torch.nn.functional as F
 
+from ..inputs import logits
+from ..trials import Trial
 from ._state import State
 
 
@@ -15,6 +17,13 @@ def cross_entropy(state: State) -> dict[str, float]:
 
     Returns:
         The damage by layer in nats, at least 0.
+
+    Raises:
+        ValueError: If the network does not give logits `[N, C]`.
     """
-    labels = state.labels
-    return state.judge(lambda trial: float(F.cross_entropy(trial.logits.double(), labels.to(trial.logits.device))))
+
+    def loss(trial: Trial) -> float:
+        found = logits(trial.logits).double()
+        return float(F.cross_entropy(found, state.labels.to(found.device)))
+
+    return state.judge(loss)

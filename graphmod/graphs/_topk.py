@@ -35,7 +35,7 @@ MAX_ROWS = 2**17
 """With more rows the largest score of each row and strip, N² / 32 of them, would take more than 2 GB."""
 
 LARGEST = 1e150
-"""Features up to this size have finite squares in float64."""
+"""Features up to this size have finite squares in float64, and those from its inverse on squares above 0."""
 
 
 def nearest_neighbors(
@@ -238,5 +238,7 @@ def _check(x: Tensor, k: int, what: str) -> None:
         raise ValueError(f"{what} holds numbers beyond {LARGEST:g}, whose squares overflow; scale it down")
     if smallest == largest == 0:
         raise ValueError(f"{what} is zero for every sample: a dead layer has no neighbours")
+    if max(-float(smallest), float(largest)) < 1 / LARGEST:
+        raise ValueError(f"{what} holds no number above {1 / LARGEST:g}, and smaller squares vanish; scale it up")
     if torch.equal(x[0], x[1]) and (x == x[0]).all():
         raise ValueError(f"{what} is the same for every sample: a constant layer has no neighbours")

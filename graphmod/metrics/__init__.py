@@ -10,14 +10,19 @@ from typing import Any
 from .._family import member
 
 
-def find_metric(name: str) -> Callable[..., Any]:
-    """Returns a member of the family by its name.
+def find_metric(name: str | Callable[..., Any]) -> Callable[..., Any]:
+    """Returns a member of the family by its name; a function is returned as it is.
 
     Raises:
+        TypeError: If it is neither a name nor a function.
         ValueError: If there is no such member; the message names the nearest.
 
     Example:
         >>> find_metric("modularity").__name__
         'modularity'
     """
+    if callable(name):
+        return name
+    if not isinstance(name, str):
+        raise TypeError(f"metrics must be names such as 'modularity' or functions of a graph; got {name!r}")
     return member(__name__, name)
