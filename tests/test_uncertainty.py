@@ -86,6 +86,22 @@ def test_coverage(n: int, separation: float, k: int) -> None:
     assert 1 < np.mean(resampled) / np.std(q) < 2
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("shares", [[0.9, 0.05, 0.05], [0.95, 0.05]])
+def test_coverage_of_rare_classes(shares: list[float]) -> None:
+    """With about ten samples of a class the interval is too narrow, as its docstring says."""
+    means = torch.randn(3, 10, generator=torch.Generator().manual_seed(0))
+    q, errors = [], []
+    for seed in range(600):
+        generator = torch.Generator().manual_seed(seed)
+        labels = torch.multinomial(torch.tensor(shares), 200, replacement=True, generator=generator)
+        graph = knn_graph(means[labels] + 2 * torch.randn(200, 10, generator=generator), 3)
+        q.append(float(modularity(graph, labels)))
+        errors.append(float(standard_error(graph, labels)))
+    covered = (np.abs(np.array(q) - np.mean(q)) < 1.96 * np.array(errors)).mean()
+    assert 0.75 <= covered <= 0.91
+
+
 def test_bootstrap_by_hand() -> None:
     x, labels = blobs(50, 1.0, seed=0)
     graph = knn_graph(x, 3)
