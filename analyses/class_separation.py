@@ -62,19 +62,21 @@ def main(
         seed: Seed of the draws, of t-SNE, of the layout and of random weights.
         method: How the features come into the plane, tsne or pca.
         shown: Layers in the figures, 1 to 12.
-        nodes: Samples in the node-link pictures, a stratified draw among the others, joined among themselves.
+        nodes: Samples in the node-link pictures, more than k: a stratified draw, or all, joined among themselves.
         device: Where the network runs and the graphs are built.
         out: Folder of the result.
     """
     settings = dict(locals())
     if not 1 <= shown <= 12:
         raise ValueError(f"shown must be from 1 to 12; got {shown}")
+    if nodes <= k:
+        raise ValueError(f"nodes must be above k, {k}; got {nodes}")
     with result_folder(out) as folder:
         samples = load(dataset, split=split, num_samples=num_samples, order=order, seed=seed, image_size=image_size)
         network = build(
             model, num_classes=outputs_for(samples.classes, weights), weights=weights, device=device, seed=seed
         )
-        few = draw(samples.labels, nodes, seed=seed)[0]
+        few = draw(samples.labels, min(nodes, num_samples), seed=seed)[0]
         graphs = dynamic_graph(network, samples.images, samples.labels, layers, k=k)
         parts = dynamic_graph(network, samples.images[few], samples.labels[few], layers, k=k, title="node-link")
         names = list(graphs)
@@ -106,7 +108,7 @@ def main(
         write_gif(folder / "graph.gif", places[steps], strip[0], labels, samples.classes, strip[1])
         write_html(
             folder / "graph.html", places, edges, labels, samples.classes, names, part_curve, samples.images[few],
-            ids=ids, heading=f"{model}: how {nodes} samples part, layer by layer",
+            ids=ids, heading=f"{model}: how {len(few)} samples part, layer by layer",
         )  # fmt: skip
         write_settings(folder, settings, samples=samples.ids, nodes=ids)
     print(curve[["layer", "modularity", "overlap", "normalized", "modularity_nodes"]].round(3).to_string())

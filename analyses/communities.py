@@ -71,6 +71,8 @@ def main(
         out: Folder of the result.
     """
     settings = dict(locals())
+    if shown < 2:
+        raise ValueError(f"shown must be at least 2; got {shown}")
     with result_folder(out) as folder:
         samples = load(dataset, split=split, num_samples=num_samples * repeats, order=order, seed=seed,
                        image_size=image_size)  # fmt: skip
@@ -90,7 +92,7 @@ def main(
         worst = worst_samples(first[-1], num_samples=num_samples)
         worst.insert(1, "id", samples.names(draws[0][list(worst["sample"])]))
         worst["prediction_depth"] = prediction_depth(first).cpu().numpy()[worst["sample"]]
-        steps = evenly(len(names), max(shown, 2))
+        steps = evenly(len(names), shown)
         flows = community_flows(found[steps], first[0].y)
         write_table(folder / "table.csv", curve)
         write_table(folder / "repeats.csv", values)
@@ -106,11 +108,9 @@ def main(
         }
         write_figure(folder / "figure.png", plot_panels(curve, panels))
         ratios = {names[i]: class_mixing(first[i]).ratio.cpu() for i in sorted({0, len(names) // 2, len(names) - 1})}
-        present = [samples.classes[label] for label in first[0].y.unique().tolist()]
-        write_figure(folder / "mixing.png", plot_mixing(ratios, present))
+        write_figure(folder / "mixing.png", plot_mixing(ratios, [samples.classes[c] for c in first[0].y.unique()]))
         write_figure(folder / "alluvial.png", plot_alluvial(flows, [names[i] for i in steps], samples.classes))
-        known = {"classes": samples.classes, "samples": [samples.names(rows) for rows in draws]}
-        write_settings(folder, settings, **known)  # the tables have the numbers of the classes
+        write_settings(folder, settings, classes=samples.classes, samples=[samples.names(rows) for rows in draws])
     print(curve[["layer", *values.metric.unique()[:4], "num_communities"]].round(3).to_string())
     print(f"\nTables, figures and settings are in {out}")
     return curve

@@ -72,16 +72,17 @@ def main(
     settings = dict(locals())
     if repeats < 2:
         raise ValueError(f"repeats must be at least 2, over which the interval of a gain is taken; got {repeats}")
+    if not 0 < confidence < 1:
+        raise ValueError(f"confidence must be in (0, 1); got {confidence}")
     rows, curves, entries = [], [], named(networks)
     with result_folder(out) as folder:
-        for dataset in datasets:
+        for dataset in dict.fromkeys(datasets):
             samples = load(dataset, split=split, num_samples=num_samples * repeats, order="stratified", seed=seed,
                            image_size=image_size)  # fmt: skip
             draws = draw(samples.labels, num_samples, repeats, seed=seed)
             for label, (name, weights) in entries.items():
-                network = build(
-                    name, num_classes=outputs_for(samples.classes, weights), weights=weights, device=device, seed=seed
-                )
+                network = build(name, num_classes=outputs_for(samples.classes, weights), weights=weights,
+                                device=device, seed=seed)  # fmt: skip
                 graphs = [
                     dynamic_graph(network, samples.images[part], samples.labels[part], layers, k=k, title=label)
                     for part in draws

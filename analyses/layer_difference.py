@@ -63,18 +63,19 @@ def main(
         num_samples: Samples of one graph.
         order: How they are drawn; the published protocol is file.
         seed: Seed of the draw and of random weights; the second network has the next one.
-        near: How far apart in the list two layers may be and still count as near; 3 is one block of two convolutions
-            and its output.
+        near: How far apart near layers may be in the list; 3 is a block of two convolutions and its output.
         device: Where the networks run and the graphs are built.
         out: Folder of the result.
     """
     settings = dict(locals())
+    if near < 1:
+        raise ValueError(f"near must be at least 1; got {near}")
     other = other or (model if other_weights else None)
     with result_folder(out) as folder:
         samples = load(dataset, split=split, num_samples=num_samples, order=order, seed=seed, image_size=image_size)
-        images, classes = samples.images, samples.classes
+        images, classes, both = samples.images, samples.classes, [(model, weights), (other, other_weights)]
         networks = [build(name, num_classes=outputs_for(classes, file), weights=file, device=device, seed=seed + i)
-                    for i, (name, file) in enumerate([(model, weights), (other, other_weights)]) if name]  # fmt: skip
+                    for i, (name, file) in enumerate(both) if name]  # fmt: skip
         graphs = [dynamic_graph(network, images, samples.labels, layers, k=k) for network in networks]
         curves = [summarize(measure(one)) for one in graphs]
         found = []
@@ -95,7 +96,6 @@ def main(
             for pairs, reach in (("all", None), ("near", near))
         ], ignore_index=True)  # fmt: skip
         table = layer_matrices.layer_pairs(found[0])
-
         write_table(folder / "table.csv", table)
         write_table(folder / "curve.csv", curves[0])
         write_table(folder / "claim.csv", claim)

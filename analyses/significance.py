@@ -70,6 +70,8 @@ def main(
     settings = dict(locals())
     if not 0 < confidence < 1:
         raise ValueError(f"confidence must be in (0, 1); got {confidence}")
+    if num_permutations < 1:
+        raise ValueError(f"num_permutations must be at least 1; got {num_permutations}")
     with result_folder(out) as folder:
         samples = load(dataset, split=split, num_samples=num_samples * repeats, order=order, seed=seed,
                        image_size=image_size)  # fmt: skip

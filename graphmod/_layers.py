@@ -61,6 +61,10 @@ def layer_names(model: nn.Module, pattern: str | Sequence[str] = "blocks") -> li
     chosen: set[str] = set()
     for one in patterns(pattern):
         found = _select(modules, one)
+        if not found and one == "blocks":
+            raise ValueError(
+                "the model has no blocks, and no convolutions, linear or recurrent layers; name its layers"
+            )
         if not found:
             raise ValueError(unknown("layer", one, filter(None, modules)))
         chosen.update(found)
@@ -79,7 +83,7 @@ def layer_calls(model: nn.Module, layers: str | Sequence[str]) -> dict[str, set[
     """
     calls: dict[str, set[int] | None] = {}
     for pattern in patterns(layers):
-        found = re.fullmatch(r"(.+)@(\d+)", pattern)
+        found = re.fullmatch(r"(.+)@([1-9]\d*)", pattern)
         for name in layer_names(model, type(pattern)(found[1]) if found else pattern):
             known = calls.get(name, set())
             calls[name] = known | {int(found[2])} if found and known is not None else None
@@ -196,7 +200,8 @@ def _blocks(modules: Mapping[str, nn.Module]) -> list[str]:
         inside = tuple(f"{name}." for name in blocks)
         return [name for name in convolutions[:1] if not name.startswith(inside)] + blocks
     linear = [name for name, module in modules.items() if isinstance(module, nn.Linear)]
-    return convolutions or linear or [name for name, module in modules.items() if isinstance(module, nn.RNNBase)]
+    recurrent = nn.RNNBase | nn.RNNCellBase
+    return convolutions or linear or [name for name, module in modules.items() if isinstance(module, recurrent)]
 
 
 def _repeated_blocks(modules: Mapping[str, nn.Module]) -> list[str]:

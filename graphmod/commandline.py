@@ -33,7 +33,10 @@ def run(main: Callable[..., Any], arguments: Sequence[str] | None = None, *, dis
         arguments: The words of the command line; `sys.argv[1:]` if None.
         distributed: Whether several processes, which torchrun starts, may share its work.
     """
-    values = vars(parser(main).parse_args(arguments))
+    options = parser(main)
+    values = vars(options.parse_args(arguments))
+    if not 0 <= (seed := values.get("seed", 0)) < 2**31:  # as NumPy takes it, and what draws from it
+        options.error(f"argument --seed: must be from 0 to {2**31 - 1}; got {seed}")
     if under_torchrun() and not distributed:
         sys.exit(_say("error: this study runs in one process; start it by python instead of torchrun", 2))
     try:
@@ -45,7 +48,7 @@ def run(main: Callable[..., Any], arguments: Sequence[str] | None = None, *, dis
         if os.environ.get("GRAPHMOD_TRACEBACK"):
             raise
         inside = isinstance(error, (RuntimeError, AssertionError))  # a network, whose words may not tell enough
-        said = f"{reason(error)} (GRAPHMOD_TRACEBACK=1 shows where)" if inside else error
+        said = f"{reason(error)} (GRAPHMOD_TRACEBACK=1 shows where)" if inside else str(error).strip()
         sys.exit(_say("\n".join([f"error: {said}", *getattr(error, "__notes__", [])]), 2))
 
 

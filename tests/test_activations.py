@@ -406,3 +406,11 @@ def test_quantized_layers_give_numbers() -> None:
         found = layer_activations(model, x, ["0", "1", "2"])
     torch.testing.assert_close(found["1"], found["2"])
     torch.testing.assert_close(found["0"], x, atol=0.01, rtol=0)
+
+
+def test_networks_of_recurrent_cells_and_of_nothing() -> None:
+    assert layer_names(nn.Sequential(nn.GRUCell(4, 4), nn.Tanh())) == ["0"]
+    with pytest.raises(ValueError, match="the model has no blocks, and no convolutions, linear or recurrent layers"):
+        layer_names(nn.Sequential(nn.Tanh()))
+    with pytest.raises(ValueError, match="there is no layer named '0@0'; the nearest are '0'"):
+        layer_activations(nn.Sequential(nn.Linear(4, 4)), torch.rand(3, 4), "0@0")

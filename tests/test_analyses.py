@@ -286,22 +286,32 @@ def test_communities_of_few_samples_layers_and_columns(tmp_path: Path) -> None:
     from analyses.communities import main
 
     with pytest.warns(UserWarning, match="has 1 samples: with k = 2"):
-        main(num_samples=8, repeats=1, k=2, order="file", shown=0, out=tmp_path / "a")  # a class is not among them
+        main(num_samples=8, repeats=1, k=2, order="file", shown=2, out=tmp_path / "a")  # a class is not among them
     assert len(pd.read_csv(tmp_path / "a/flows.csv").depth.unique()) == 1
     with pytest.raises(ValueError, match="communities are followed from layer to layer; conv1 is one layer only"):
         main(num_samples=60, repeats=1, layers=("conv1",), out=tmp_path / "b")
 
 
-def test_what_two_studies_cannot_draw_is_said_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from analyses import class_separation, significance
+def test_what_studies_cannot_draw_is_said_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from analyses import class_separation, communities, complexity, layer_difference, significance
 
-    for study in (class_separation, significance):
+    for study in (class_separation, communities, complexity, layer_difference, significance):
         monkeypatch.setattr(study, "build", None)
     for shown in (0, 13):
         with pytest.raises(ValueError, match=f"shown must be from 1 to 12; got {shown}"):
             class_separation.main(shown=shown, out=tmp_path / "a")
     with pytest.raises(ValueError, match=r"confidence must be in \(0, 1\); got 95"):
         significance.main(confidence=95, out=tmp_path / "a")
+    with pytest.raises(ValueError, match=r"confidence must be in \(0, 1\); got 1"):
+        complexity.main(confidence=1, out=tmp_path / "a")
+    with pytest.raises(ValueError, match="num_permutations must be at least 1; got 0"):
+        significance.main(num_permutations=0, out=tmp_path / "a")
+    with pytest.raises(ValueError, match="nodes must be above k, 3; got 3"):
+        class_separation.main(nodes=3, out=tmp_path / "a")
+    with pytest.raises(ValueError, match="shown must be at least 2; got 1"):
+        communities.main(shown=1, out=tmp_path / "a")
+    with pytest.raises(ValueError, match="near must be at least 1; got 0"):
+        layer_difference.main(near=0, out=tmp_path / "a")
     assert not list(tmp_path.iterdir())
 
 
@@ -464,3 +474,17 @@ def test_complexity_draws_from_all_classes(tmp_path: Path) -> None:
     main(networks=("digits",), datasets=(f"npz:{tmp_path}/sorted.npz",), num_samples=60, repeats=2, out=tmp_path / "a")
     curves = pd.read_csv(tmp_path / "a/curves.csv")
     assert curves.modularity.iloc[-1] > 0.75  # of the first 120 images, which are of two classes, it is below 1/2
+
+
+def test_a_data_set_that_is_named_twice_is_measured_once(tmp_path: Path) -> None:
+    from analyses.complexity import SMOKE, main
+
+    once, twice = (main(**SMOKE | {"datasets": ("digits",) * n}, out=tmp_path / str(n)) for n in (1, 2))
+    pd.testing.assert_frame_equal(once, twice)
+
+
+def test_fewer_samples_than_nodes(tmp_path: Path) -> None:
+    from analyses.class_separation import SMOKE, main
+
+    main(**SMOKE | {"num_samples": 60, "nodes": 100}, out=tmp_path / "a")
+    assert len(json.loads((tmp_path / "a/settings.json").read_text())["nodes"]) == 60

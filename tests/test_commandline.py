@@ -68,6 +68,17 @@ def test_wrong_words_end_with_status_2(words: list[str], message: str, capsys: p
     assert message in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("seed", [-1, 2**31])
+def test_seeds_that_some_generators_do_not_take(seed: int, capsys: pytest.CaptureFixture[str]) -> None:
+    def main(*, seed: int = 0) -> None:
+        raise AssertionError(seed)
+
+    with pytest.raises(SystemExit) as ended:
+        run(main, ["--seed", str(seed)])
+    assert ended.value.code == 2
+    assert f"argument --seed: must be from 0 to 2147483647; got {seed}" in capsys.readouterr().err
+
+
 def test_help_comes_from_the_docstring() -> None:
     text = " ".join(parser(study).format_help().split())
     assert "--model TEXT The network, which may be any. [digits]" in text

@@ -7,18 +7,20 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from matplotlib.axes import Axes
 from PIL import Image
 from torch import Tensor, arange, stack
 
 from graphmod.animations import write_gif
-from graphmod.plots._axes import short, short_titles
+from graphmod.plots._axes import plain, short, short_titles
 from graphmod.plots.alluvial import plot_alluvial
 from graphmod.plots.conditions import plot_conditions
 from graphmod.plots.curve import plot_curve
 from graphmod.plots.dynamics import plot_dynamics
 from graphmod.plots.embedding import plot_embedding
 from graphmod.plots.graph_strip import plot_graph_strip
+from graphmod.plots.grid import plot_grid
 from graphmod.plots.heatmap import plot_heatmap
 from graphmod.plots.mixing import plot_mixing
 from graphmod.plots.panels import plot_panels
@@ -250,3 +252,33 @@ def test_a_curve_of_one_layer_shows_what_stands_beside_it() -> None:
     curve = pd.DataFrame({"layer": ["fc"], "depth": [1], "modularity": [0.5], "maximum": [0.9]})
     ax = plot_curve(curve, label="mine", beside={"other": curve.assign(modularity=0.3)})
     assert all(line.get_marker() not in ("", "None") for line in ax.lines)
+
+
+def test_dollars_are_no_formulas(tmp_path: Path) -> None:
+    names = ["US$", "CA$ & AU$ {x", r"yen $\foo$"]
+    assert plain("a$b") == r"a\$b"
+    curve = pd.DataFrame({"layer": ["a", "b"], "depth": [1, 2], "modularity": [0.1, 0.8]})
+    figures = [
+        plot_mixing({"conv1": np.ones((3, 3))}, names),
+        plot_curve(curve, label=names[2], beside={names[1]: curve}),
+        plot_conditions(pd.concat([curve.assign(condition=name, standard_error=0.1) for name in names])),
+        plot_grid(curve.assign(network=names[2], dataset=names[0], phase=None)),
+        plot_embedding({"conv1": torch.rand(9, 2)}, torch.arange(9) % 3, names),
+    ]
+    for number, ax in enumerate(figures):
+        ax.figure.savefig(tmp_path / f"{number}.png")
+
+
+def test_many_curves_have_their_names_outside() -> None:
+    curve = pd.DataFrame({"layer": ["a", "b"], "depth": [1, 2], "modularity": [0.1, 0.8]})
+    for number, outside in ((4, False), (5, True)):
+        ax = plot_curve(curve, label="own", beside={f"network {i}": curve for i in range(number)})
+        ax.figure.draw_without_rendering()
+        assert (ax.get_legend().get_window_extent().x0 >= ax.get_window_extent().x1) == outside
+
+
+def test_titles_of_the_grid_have_a_line_for_each_name() -> None:
+    curve = pd.DataFrame({"depth": [1, 2], "modularity": [0.1, 0.8], "phase": None, "network": "n" * 40})
+    first = plot_grid(pd.concat([curve.assign(dataset=name) for name in ("npz:a.npz", "npz:b.npz")]))
+    assert first.get_title() == "n" * 29 + "…\nnpz:a.npz"
+    assert all(tick == int(tick) for tick in first.get_xticks())

@@ -124,9 +124,9 @@ def test_grid_has_a_curve_for_each_pair_and_shades_what_idles() -> None:
     pairs = [("a", "x"), ("b", "x"), ("a", "y"), ("b", "y")]
     first = plot_grid(pd.concat([one.assign(network=network, dataset=dataset) for network, dataset in pairs]))
     axes = first.figure.axes
-    assert [ax.get_title() for ax in axes] == ["a, x", "b, x", "a, y", "b, y"]
+    assert [ax.get_title() for ax in axes] == ["a\nx", "b\nx", "a\ny", "b\ny"]
     many = plot_grid(pd.concat([one.assign(network=name, dataset=data) for data in "xy" for name in "abcdef"]))
-    assert [ax.get_title() for ax in many.figure.axes][:3] == ["a, x", "a, y", "b, x"]
+    assert [ax.get_title() for ax in many.figure.axes][:3] == ["a\nx", "a\ny", "b\nx"]
     for ax in axes:
         assert list(ax.lines[0].get_ydata()) == [0.1, 0.1, 0.05, 0.8]
         spans = [patch for patch in ax.patches if isinstance(patch, Rectangle)]

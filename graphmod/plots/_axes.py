@@ -75,7 +75,7 @@ def class_entries(
 
     named, names = named_classes(present, classes)
     dots: list[Artist] = [Line2D([], [], marker="o", linestyle="", color=colors[c]) for c in named]
-    return [*dots, *(Line2D([], [], linestyle="") for _ in names[len(named) :])], names
+    return [*dots, *(Line2D([], [], linestyle="") for _ in names[len(named) :])], [plain(name) for name in names]
 
 
 def shorten(name: str, most: int = 30) -> str:
@@ -86,6 +86,16 @@ def shorten(name: str, most: int = 30) -> str:
         'soft-coated…'
     """
     return name if len(name) <= most else f"{name[: most - 1]}…"
+
+
+def plain(name: str) -> str:
+    r"""Returns somebody's name such that matplotlib, which takes what is between two dollars for a formula, draws it.
+
+    Example:
+        >>> print(plain("US$, CA$"))
+        US\$, CA\$
+    """
+    return name.replace("$", r"\$")
 
 
 def width_of_names(names: Sequence[str]) -> float:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from ._axes import distinct_colors, draw_band, name_layers, new_axes, width_of
+from ._axes import distinct_colors, draw_band, name_layers, new_axes, plain, width_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -37,15 +37,14 @@ def plot_conditions(
     ax, mark = axes[0], "o" if num_layers == 1 else None  # one point makes no line
     for name, curve in curves.groupby("condition", sort=False):
         style = "--" if name in controls else "-"
-        ax.plot(
-            curve.depth, curve.modularity, style, color=colors[name], label=name, linewidth=1.6, marker=mark, zorder=3
-        )
+        look = {"color": colors[name], "label": plain(str(name)), "linewidth": 1.6, "marker": mark, "zorder": 3}
+        ax.plot(curve.depth, curve.modularity, style, **look)
         low, high = (curve.modularity + sign * 2 * curve.standard_error for sign in (-1, 1))
         draw_band(ax, curve.depth, low, high, color=colors[name], alpha=0.15, zorder=2)
     name_layers(ax, curves[curves.condition == curves.condition.iloc[0]])
     ax.set_ylabel("modularity Q")
     for name, curve in (published or {}).items():
-        axes[1].plot(curve.depth, curve.modularity, "-", color=colors[name], label=name, linewidth=1.6)
+        axes[1].plot(curve.depth, curve.modularity, "-", color=colors[name], label=plain(str(name)), linewidth=1.6)
     if published:
         ax.set(title="measured", ylim=(min(one.get_ylim()[0] for one in axes), max(one.get_ylim()[1] for one in axes)))
         axes[1].set(title="published", xlabel="layer", ylim=ax.get_ylim())

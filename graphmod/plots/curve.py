@@ -1,15 +1,18 @@
 """A modularity curve, or any other number by layer."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from ._axes import draw_band, name_layers, new_axes, width_of
+from ._axes import draw_band, name_layers, new_axes, plain, width_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+MAX_INSIDE = 5
+"""Lines of a legend that fit beside the curves; more are outside."""
 
 
 def plot_curve(
@@ -48,9 +51,11 @@ def plot_curve(
     for table in (curve, *(beside or {}).values()):
         if metric not in table:
             raise ValueError(f"the table has no column {metric!r}; it has {', '.join(table.columns)}")
-    ax = new_axes(width_of(len(curve)))[0] if ax is None else ax
+    ax = new_axes(width_of(len(curve)) + 2 * (len(beside or {}) > MAX_INSIDE - 2))[0] if ax is None else ax
     dotted, dashed = (":", "--") if len(curve) > 1 else ("_", ".")  # a single layer has no line
-    (line,) = ax.plot(curve.depth, curve[metric], "o-", label=label, markeredgecolor="white", markeredgewidth=0.75)
+    (line,) = ax.plot(
+        curve.depth, curve[metric], "o-", label=label and plain(label), markeredgecolor="white", markeredgewidth=0.75
+    )
     if metric == "modularity" and "maximum" in curve:
         ax.plot(curve.depth, curve.maximum, dotted, color="0.4", linewidth=1.2, label="largest possible Q")
     std = curve.get(f"{metric}_std")
@@ -60,9 +65,10 @@ def plot_curve(
     for shade, (name, other) in zip(shades, (beside or {}).items(), strict=True):
         other = other.sort_values("depth")
         ends = other.depth.iloc[[0, -1]], curve.depth.agg(["min", "max"])
-        ax.plot(np.interp(other.depth, *ends), other[metric], dashed, color=shade, linewidth=1.2, label=name)
-    if ax.get_legend_handles_labels()[0]:
-        ax.legend(frameon=False)
+        ax.plot(np.interp(other.depth, *ends), other[metric], dashed, color=shade, linewidth=1.2, label=plain(name))
+    if entries := len(ax.get_legend_handles_labels()[0]):
+        outside: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (1, 1)} if entries > MAX_INSIDE else {}
+        ax.legend(frameon=False, **outside)
     name_layers(ax, curve)
     ax.set_ylabel("modularity Q" if metric == "modularity" else metric.replace("_", " "))
     return ax

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from ._axes import new_axes
+from ._axes import new_axes, plain, shorten
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -32,6 +32,7 @@ def plot_grid(table: pd.DataFrame) -> "Axes":
         'vgg11'
     """
     from matplotlib.patches import Patch
+    from matplotlib.ticker import MaxNLocator
 
     networks, datasets = list(table.network.unique()), list(table.dataset.unique())
     cells = [(network, dataset) for dataset in datasets for network in networks]
@@ -39,7 +40,7 @@ def plot_grid(table: pd.DataFrame) -> "Axes":
     if len(datasets) <= MAX_COLUMNS < len(networks):
         cells, columns = [(network, dataset) for network in networks for dataset in datasets], len(datasets)
     rows = len(cells) // columns
-    axes = new_axes(1.5 + 2.6 * columns, 0.8 + (2.1 if rows < 5 else 1.6) * rows, rows, columns)
+    axes = new_axes(1.5 + 2.6 * columns, 0.8 + (2.2 if rows < 5 else 1.7) * rows, rows, columns)
     low, high = min(0.0, table.modularity.min()), table.modularity.max()
     shown: set[str] = set()
     for place, (ax, (network, dataset)) in enumerate(zip(axes, cells, strict=True)):
@@ -49,7 +50,9 @@ def plot_grid(table: pd.DataFrame) -> "Axes":
                 ax.axvspan(depth - 1, depth, color=shade, linewidth=0)
                 shown.add(phase)
         ax.plot(curve.depth, curve.modularity, "o-", markersize=3)
-        ax.set_title(f"{network}, {dataset}" if len(datasets) > 1 else network, fontsize="medium")
+        title = "\n".join(plain(shorten(name)) for name in ([network, dataset] if len(datasets) > 1 else [network]))
+        ax.set_title(title, fontsize="medium")
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
         ax.set_ylim(low - 0.03, high + 0.05)
         ax.grid(visible=False)
         if place >= len(axes) - columns:

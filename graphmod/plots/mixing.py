@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ._axes import MAX_NAMES, new_axes, shorten, width_of_names
+from ._axes import MAX_NAMES, new_axes, plain, shorten, width_of_names
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -40,7 +40,7 @@ def plot_mixing(matrices: Mapping[str, ArrayLike], classes: Sequence[str]) -> "A
     if wrong:
         raise ValueError(f"matrix {wrong[0]!r} must be [{len(classes)}, {len(classes)}], one row for each class")
     side, many = min(max(0.32 * len(classes), 2.2), 8), len(classes) > MAX_NAMES
-    shown = [] if many else [shorten(name) for name in classes]
+    shown = [] if many else [plain(shorten(name)) for name in classes]
     room = width_of_names(shown) - 0.8 if shown else 0.0  # beside the rows and under the columns
     axes = new_axes(1.6 + room + (side + 0.5) * len(matrices), side + 1.2 + room, columns=len(matrices), squares=True)
     names = 10 if many else shown  # seaborn takes a number as a step: every tenth

@@ -25,7 +25,10 @@ def plot_training(table: pd.DataFrame, *, ax: "Axes | None" = None) -> "Axes":
         >>> plot_training(table).get_xlabel()
         'epoch'
     """
+    from matplotlib.ticker import MaxNLocator
+
     ax = new_axes(5.5)[0] if ax is None else ax
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     for column in table.filter(like="_accuracy"):
         ax.plot(table.epoch, table[column], label=str(column).removesuffix("_accuracy"))
     ax.set(xlabel="epoch", ylabel="accuracy")
