@@ -40,7 +40,8 @@ def plot_grid(table: pd.DataFrame) -> "Axes":
     if len(datasets) <= MAX_COLUMNS < len(networks):
         cells, columns = [(network, dataset) for network in networks for dataset in datasets], len(datasets)
     rows = len(cells) // columns
-    axes = new_axes(1.5 + 2.6 * columns, 0.8 + (2.2 if rows < 5 else 1.7) * rows, rows, columns)
+    height = (2.1 if rows < 5 else 1.6) + 0.1 * (len(datasets) > 1)  # two lines of a title
+    axes = new_axes(1.5 + 2.6 * columns, 0.8 + height * rows, rows, columns)
     low, high = min(0.0, table.modularity.min()), table.modularity.max()
     shown: set[str] = set()
     for place, (ax, (network, dataset)) in enumerate(zip(axes, cells, strict=True)):
@@ -52,7 +53,7 @@ def plot_grid(table: pd.DataFrame) -> "Axes":
         ax.plot(curve.depth, curve.modularity, "o-", markersize=3)
         title = "\n".join(plain(shorten(name)) for name in ([network, dataset] if len(datasets) > 1 else [network]))
         ax.set_title(title, fontsize="medium")
-        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+        ax.xaxis.set_major_locator(MaxNLocator("auto", steps=[1, 2, 5, 10], integer=True))
         ax.set_ylim(low - 0.03, high + 0.05)
         ax.grid(visible=False)
         if place >= len(axes) - columns:

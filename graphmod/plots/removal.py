@@ -49,7 +49,7 @@ def plot_removal(table: pd.DataFrame) -> "Axes":
             ax.fill_between(spread.index, spread["min"], spread["max"], color=color, alpha=0.08, linewidth=0)
         ax.set_title(title)
         ax.set_xlabel("layers removed")
-        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+        ax.xaxis.set_major_locator(MaxNLocator("auto", steps=[1, 2, 5, 10], integer=True))
         ax.set_ylim(0, 1)
     axes[0].set_ylabel("accuracy")
     axes[-1].legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
