@@ -72,8 +72,9 @@ class Finished:
 
     Args:
         *depends: All that the work depends on: modules, tensors, functions, plain values, and lists and dicts of them.
-            Where one of them cannot be told from another by what it holds (a lambda, a module with hooks or with
-            attributes of a kind unknown here), or where no folder is open, there are no files.
+            Of a function and a class the file that it is in counts, not what that imports. Where one of them cannot be
+            told from another by what it holds (a lambda, a module with hooks or with attributes of a kind unknown
+            here), or where no folder is open, there are no files.
     """
 
     def __init__(self, *depends: Any) -> None:
@@ -152,6 +153,7 @@ def _feed(digest: "hashlib.blake2b", value: Any) -> None:
         case Data():
             _feed(digest, value.to_dict())
         case _ if is_dataclass(value) and not isinstance(value, type):
+            _feed_source(digest, type(value))
             _feed(digest, [getattr(value, field.name) for field in fields(value)])
         case Mapping():
             for key, entry in value.items():

@@ -1,6 +1,7 @@
 """Where the images of a data set come from: each can be read by itself, so that only those asked for are decoded."""
 
 import inspect
+import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -86,9 +87,14 @@ def _folder(path: Path, split: str) -> Source:
         files += found
     files.sort(key=lambda item: (natural_order(item[0].name), item[1]))
     labels = torch.tensor([number for _, number in files])
-    ids = [str(file.relative_to(base)) for file, _ in files]
-    classes = [folder.name for folder in folders]
+    ids = [_readable(str(file.relative_to(base))) for file, _ in files]
+    classes = [_readable(folder.name) for folder in folders]
     return Source(labels, ids, classes, lambda i: _image(files[i][0]), has_splits=base != path)
+
+
+def _readable(name: str) -> str:
+    """The name of a file with its bytes that are no UTF-8 written out, as tables and pictures cannot hold them."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
 def _image(file: Path) -> Tensor:

@@ -35,7 +35,8 @@ def run(main: Callable[..., Any], arguments: Sequence[str] | None = None, *, dis
     """
     options = parser(main)
     values = vars(options.parse_args(arguments))
-    if not 0 <= (seed := values.get("seed", 0)) < 2**31:  # as NumPy takes it, and what draws from it
+    seed = values.get("seed")
+    if isinstance(seed, int) and not 0 <= seed < 2**31:  # as NumPy takes it, and what draws from it
         options.error(f"argument --seed: must be from 0 to {2**31 - 1}; got {seed}")
     if under_torchrun() and not distributed:
         sys.exit(_say("error: this study runs in one process; start it by python instead of torchrun", 2))
@@ -64,6 +65,7 @@ def parser(main: Callable[..., Any]) -> argparse.ArgumentParser:
     description = inspect.cleandoc((module.__doc__ if module else None) or main.__doc__ or "")
     found = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     found.usage = "%(prog)s [options]"
+    found._negative_number_matcher = re.compile(r"^-(\d|\.\d|inf)")  # which is no option, also as -1e-3
     if module and module.__spec__:
         found.prog = f"python -m {module.__spec__.name}"
     hints, helps = get_type_hints(main), _help(main.__doc__ or "")
@@ -88,12 +90,13 @@ def _converter(hint: Any) -> Callable[[str], Any]:
         if get_origin(hint) is tuple:
             return tuple(_converter(get_args(hint)[0])(part) for part in text.split(",") if part)
         if get_origin(hint) is Literal:
-            if text not in get_args(hint):
-                raise argparse.ArgumentTypeError(f"must be one of {', '.join(map(str, get_args(hint)))}; got {text!r}")
-            return text
+            known = {str(one): one for one in get_args(hint)}
+            if text not in known:
+                raise argparse.ArgumentTypeError(f"must be one of {', '.join(known)}; got {text!r}")
+            return known[text]
         try:
-            return hint(text)
-        except ValueError:
+            return {"yes": True, "no": False}[text.lower()] if hint is bool else hint(text)
+        except (ValueError, KeyError):
             raise argparse.ArgumentTypeError(f"must be {_metavar(hint)}; got {text!r}") from None
 
     return convert
@@ -106,7 +109,7 @@ def _metavar(hint: Any) -> str:
         return f"{_metavar(get_args(hint)[0])},..."
     if get_origin(hint) is Literal:
         return "|".join(map(str, get_args(hint)))
-    return {int: "INT", float: "NUMBER", str: "TEXT", Path: "PATH"}[hint]
+    return {bool: "yes|no", int: "INT", float: "NUMBER", str: "TEXT", Path: "PATH"}[hint]
 
 
 def _help(docstring: str) -> dict[str, str]:

@@ -26,7 +26,8 @@ def to_networkx(graph: Data) -> "networkx.Graph":
     Returns:
         Nodes 0 … N − 1 with the label as `y` where there are labels; each edge once, with its `weight`, and, where the
         graph knows, who chose whom: `lower_chose` says that the node of the lower number has the other among its
-        neighbours, `upper_chose` the reverse. `layer` and `compat` are attributes of the graph. Features are left out.
+        neighbours, `upper_chose` the reverse; the number is the node attribute `sample`, whatever is done to the order
+        of the nodes. `layer` and `compat` are attributes of the graph. Features are left out.
 
     Example:
         >>> from graphmod import knn_graph
@@ -38,13 +39,11 @@ def to_networkx(graph: Data) -> "networkx.Graph":
 
     source, target, attributes = _edges(graph)
     peer = networkx.Graph(**_whole(graph))
-    peer.add_nodes_from(range(int(graph.num_nodes)))
+    peer.add_nodes_from(enumerate(_nodes(graph)))
     rows = zip(*attributes.values(), strict=True)
     peer.add_edges_from(
         (i, j, dict(zip(attributes, row, strict=True))) for i, j, row in zip(source, target, rows, strict=True)
     )
-    if graph.y is not None:
-        networkx.set_node_attributes(peer, dict(enumerate(graph.y.tolist())), "y")
     return peer
 
 
@@ -91,10 +90,10 @@ def to_igraph(graph: Data) -> "igraph.Graph":
     import igraph
 
     source, target, attributes = _edges(graph)
-    labels = {} if graph.y is None else {"y": graph.y.tolist()}
+    nodes = _nodes(graph)
     return igraph.Graph(
-        int(graph.num_nodes), zip(source, target, strict=True), graph_attrs=_whole(graph), vertex_attrs=labels,
-        edge_attrs=attributes,
+        len(nodes), zip(source, target, strict=True), graph_attrs=_whole(graph), edge_attrs=attributes,
+        vertex_attrs={name: [node[name] for node in nodes] for name in nodes[0]} if nodes else {},
     )  # fmt: skip
 
 
@@ -131,6 +130,14 @@ def _edges(graph: Data) -> tuple[list[int], list[int], dict[str, list[Any]]]:
     return first.tolist(), second.tolist(), held
 
 
+def _nodes(graph: Data) -> list[dict[str, int]]:
+    """What each node holds."""
+    held = {} if graph.y is None else {"y": graph.y.tolist()}
+    if "edge_chosen" in graph:
+        held["sample"] = list(range(int(graph.num_nodes)))
+    return [{name: values[node] for name, values in held.items()} for node in range(int(graph.num_nodes))]
+
+
 def _whole(graph: Data) -> dict[str, str]:
     return {name: graph[name] for name in ("layer", "compat") if name in graph}
 
@@ -141,7 +148,7 @@ def _data(
     """A `Data` of each pair once and the attributes of edges and nodes."""
     weight = torch.tensor(_column(edges, "weight") or [1.0] * len(pairs), dtype=torch.float32)
     labels, chose = _column(nodes, "y"), [_column(edges, name) for name in CHOSE]
-    if labels is not None and (other := [one for one in labels if not isinstance(one, Integral)]):
+    if labels is not None and (other := [one for one in labels if not _is_whole(one)]):
         raise TypeError(f"labels must be integers; got {type(other[0]).__name__}")
     source, target = torch.tensor(pairs, dtype=torch.int64).reshape(-1, 2).T
     both = torch.stack([torch.cat([source, target]), torch.cat([target, source])])
@@ -150,14 +157,21 @@ def _data(
         raise ValueError(f"the graph must have no loops; node {int(source[source == target][0])} has one")
     chosen: Tensor | None = None
     if chose[0] is not None and chose[1] is not None:
-        up = source < target
+        sample = _column(nodes, "sample") or range(num_nodes)
+        number = torch.tensor(sample if len(set(sample)) == num_nodes else range(num_nodes), dtype=torch.float64)
+        up = number[source] < number[target]
         here, there = (torch.tensor(one, dtype=torch.bool) for one in chose)
         chosen = torch.cat([torch.where(up, here, there), torch.where(up, there, here)])[order]
     return make_graph(
         both[:, order], weight.repeat(2)[order], num_nodes, edge_chosen=chosen,
-        y=None if labels is None else torch.tensor(labels, dtype=torch.int64),
+        y=None if labels is None else torch.tensor(list(map(int, labels)), dtype=torch.int64),
         layer=whole.get("layer"), compat=whole.get("compat"),
     )  # fmt: skip
+
+
+def _is_whole(label: Any) -> bool:
+    """Whether a label is an integer, also one that a file of igraph gives back as a float."""
+    return isinstance(label, Integral) or (isinstance(label, float) and label.is_integer())
 
 
 def _column(rows: list[Any], name: str) -> list[Any] | None:

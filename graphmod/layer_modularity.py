@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
+from zlib import crc32
 
 import torch
 from torch import Tensor
@@ -65,9 +66,12 @@ class LayerModularity(Metric):
             )
         self.layers = None if layers is None else patterns(layers)
         self.k, self.graph, self.max_samples = k, find_graph(graph), max_samples
-        for i in range(len(self.layers or [""])):
-            self.add_state(f"rows{i}", default=[], dist_reduce_fx="cat")
-        self.add_state("target", default=[], dist_reduce_fx="cat")
+        what = crc32(
+            repr((self.layers, max_samples)).encode()
+        )  # metrics whose states have the same names may share them
+        self._rows = [f"rows{i}_{what}" for i in range(len(self.layers or [""]))]
+        for name in [*self._rows, "target"]:
+            self.add_state(name, default=[], dist_reduce_fx="cat")
 
     def update(self, rows: Tensor | Mapping[str, Tensor], target: Tensor) -> None:
         """Takes a batch.
@@ -88,17 +92,30 @@ class LayerModularity(Metric):
         if self.max_samples is not None:
             left = min(left, self.max_samples - sum(map(len, self.target)))
         if left > 0:
-            for i, layer in enumerate(self.layers or [""]):
-                getattr(self, f"rows{i}").append(named[layer][:left].detach().reshape(left, -1).clone())
+            for name, layer in zip(self._rows, self.layers or [""], strict=True):
+                getattr(self, name).append(named[layer][:left].detach().reshape(left, -1).clone())
             self.target.append(target[:left].detach().clone())
 
     def compute(self) -> Tensor | dict[str, Tensor]:
         """Returns Q in [−1, 1], float64 `[]`, NaN of at most k samples; by layer where layers were named."""
-        labels = dim_zero_cat(self.target)
-        states = [f"rows{i}" for i in range(len(self.layers or [""]))]
+        labels = dim_zero_cat(self.target) if len(self.target) else torch.empty(0, device=self.device)
         if len(labels) <= self.k:  # the last batch of an epoch, say, of which a call returns Q by itself
-            found = [labels.new_full((), torch.nan, dtype=torch.float64) for _ in states]
+            found = [labels.new_full((), torch.nan, dtype=torch.float64) for _ in self._rows]
         else:
-            rows = [dim_zero_cat(getattr(self, state)) for state in states]
+            rows = [dim_zero_cat(getattr(self, name)) for name in self._rows]
             found = [modularity(self.graph(x, self.k, y=labels)) for x in rows]
         return found[0] if self.layers is None else dict(zip(self.layers, found, strict=True))
+
+    def _sync_dist(self, *given: Any, **named: Any) -> None:
+        """Gathers the states of all processes; one without samples takes part with no rows, of the others' form."""
+        if torch.distributed.is_initialized():
+            states = [getattr(self, name) for name in [*self._rows, "target"]]
+            own = [(state[0].dtype, state[0].shape[1:]) for state in states] if len(self.target) else None
+            group = named.get("process_group") or self.process_group
+            forms: list[Any] = [None] * torch.distributed.get_world_size(group)
+            torch.distributed.all_gather_object(forms, own, group)
+            form = next(filter(None, forms), None)
+            if own is None and form is not None:
+                for name, (dtype, shape) in zip([*self._rows, "target"], form, strict=True):
+                    setattr(self, name, [torch.empty(0, *shape, dtype=dtype, device=self.device)])
+        super()._sync_dist(*given, **named)

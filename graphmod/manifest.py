@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -49,9 +50,10 @@ def manifest(folder: Path) -> Iterator[None]:
     outer, token = _INPUTS.get(), _INPUTS.set(inputs)
     try:
         yield
-        files = {name: {"bytes": file.stat().st_size, "sha256": sha256(file)} for name, file in _files(folder).items()}
+        there = {name: file for name, file in _entries(folder).items() if file.is_file()}
+        files = {name: {"bytes": file.stat().st_size, "sha256": sha256(file)} for name, file in there.items()}
         with atomic_file(folder / MANIFEST) as temporary:
-            temporary.write_text(json.dumps({"inputs": inputs, "files": files}, indent=1) + "\n")
+            temporary.write_text(json.dumps({"inputs": inputs, "files": files}, indent=1) + "\n", encoding="utf-8")
     finally:
         _INPUTS.reset(token)
         if outer is not None:
@@ -85,9 +87,9 @@ def verify(folder: str | Path) -> list[str]:
     """
     folder = Path(folder)
     listed, inputs = _read(folder)
-    there, problems = _files(folder), []
+    there, problems = _entries(folder), []
     for name, (size, digest) in listed.items():
-        if name not in there:
+        if name not in there or not there[name].is_file():
             problems.append(f"{name} is missing")
         elif there[name].stat().st_size != size or sha256(there[name]) != digest:
             problems.append(f"{name} was changed")
@@ -95,7 +97,7 @@ def verify(folder: str | Path) -> list[str]:
     problems += [
         f"{name}, which the result was made of, was changed since"
         for name, digest in inputs
-        if Path(name).is_file() and sha256(name) != digest
+        if os.path.isfile(name) and sha256(name) != digest  # noqa: PTH113 - a Path raises where a name is too long
     ]
     return problems
 
@@ -107,7 +109,7 @@ def strangers(folder: Path) -> list[str]:
         FileNotFoundError, ValueError: As `verify`: it is no folder of a result.
     """
     listed, _ = _read(folder)
-    return [name for name, file in _files(folder).items() if name not in listed and file.name not in OF_FILE_MANAGERS]
+    return [name for name, file in _entries(folder).items() if name not in listed and file.name not in OF_FILE_MANAGERS]
 
 
 def _read(folder: Path) -> tuple[dict[str, tuple[int, str]], list[tuple[str, str]]]:
@@ -115,16 +117,17 @@ def _read(folder: Path) -> tuple[dict[str, tuple[int, str]], list[tuple[str, str
     if not (folder / MANIFEST).is_file():
         raise FileNotFoundError(f"there is no {MANIFEST} in {folder}, which is no result of graphmod")
     try:
-        content = json.loads((folder / MANIFEST).read_text())
+        content = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         listed = {str(name): (int(one["bytes"]), str(one["sha256"])) for name, one in content["files"].items()}
         inputs = [(str(one["file"]), str(one["file_sha256"])) for one in content["inputs"] if "file" in one]
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError) as error:
         raise ValueError(f"{folder / MANIFEST} cannot be read: {type(error).__name__} {error}") from error
     return listed, inputs
 
 
-def _files(folder: Path) -> dict[str, Path]:
-    """The files of a result by their path in it, the manifest left out."""
-    found = {file.relative_to(folder).as_posix(): file for file in sorted(folder.rglob("*")) if file.is_file()}
+def _entries(folder: Path) -> dict[str, Path]:
+    """All that is in a folder by its path there, links too; the manifest and folders left out."""
+    there = (one for one in sorted(folder.rglob("*")) if one.is_symlink() or not one.is_dir())
+    found = {one.relative_to(folder).as_posix(): one for one in there}
     found.pop(MANIFEST, None)
     return found

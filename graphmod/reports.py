@@ -120,7 +120,7 @@ def write_settings(folder: str | Path, settings: Mapping[str, Any], **more: Any)
     content = {"settings": kept, **more, "environment": environment()}
     entries = [f"  {json.dumps(key)}: {_compact(value)}" for key, value in content.items()]
     with atomic_file(Path(folder) / SETTINGS) as temporary:
-        temporary.write_text("{\n" + ",\n".join(entries) + "\n}\n")
+        temporary.write_text("{\n" + ",\n".join(entries) + "\n}\n", encoding="utf-8")
 
 
 def write_report(
@@ -166,14 +166,15 @@ def write_report(
             count = f"{len(content)} rows" + (f", the first {rows}" if len(content) > rows else "")
             opened = " open" if table.stem == "table" else ""
             parts.append(f"<details{opened}><summary>{escape(table.name)}: {count}</summary>{shown}</details>")
-        settings = escape((folder / SETTINGS).read_text(errors="replace")[:20_000])
+        settings = escape((folder / SETTINGS).read_text(encoding="utf-8", errors="replace")[:20_000])
         parts.append(f"<details><summary>{SETTINGS}</summary><pre>{settings}</pre></details></section>")
     links = " · ".join(f'<a href="#{escape(name)}">{escape(name.replace("_", " "))}</a>' for name in studies)
     with atomic_file(path) as temporary:
         temporary.write_text(
             f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{escape(title)}</title>'
             f'<meta name="viewport" content="width=device-width"><style>{STYLE}</style>'
-            f"<h1>{escape(title)}</h1><nav>{links}</nav>{''.join(parts)}</html>\n"
+            f"<h1>{escape(title)}</h1><nav>{links}</nav>{''.join(parts)}</html>\n",
+            encoding="utf-8",
         )
 
 

@@ -7,7 +7,7 @@ from typing import Any, cast
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, IterableDataset, SequentialSampler, Subset
+from torch.utils.data import ConcatDataset, DataLoader, Dataset, IterableDataset, SequentialSampler, Subset
 from torch_geometric.data import Batch, Data
 from torch_geometric.data import Dataset as GraphDataset
 from torch_geometric.loader import DataLoader as GraphLoader
@@ -80,13 +80,21 @@ def _source(samples: Any, batch_size: int) -> Iterable[Any]:
     if hasattr(samples, "with_format"):  # Hugging Face; a stream of theirs does not say its format
         plain = getattr(samples, "format", {"type": None})["type"] in (None, "python")
         return DataLoader(samples.with_format("torch") if plain else samples, batch_size, generator=own)
-    if isinstance(samples, GraphDataset) or (isinstance(samples, list) and samples and isinstance(samples[0], Data)):
+    if _holds_graphs(samples):
         return GraphLoader(samples, batch_size, generator=own)
     if isinstance(samples, Dataset):
         return DataLoader(samples, batch_size, generator=own)
     if not isinstance(samples, Iterable) or isinstance(samples, str | bytes):
         raise TypeError(f"samples must be a tensor, a data set or yield batches; got {type(samples).__name__}")
     return samples
+
+
+def _holds_graphs(samples: Any) -> bool:
+    """Whether this is a list or data set of graphs, or a part of one."""
+    while isinstance(samples, Subset | ConcatDataset):
+        samples = samples.dataset if isinstance(samples, Subset) else samples.datasets[0]
+    some = isinstance(samples, list | tuple) and bool(samples)
+    return isinstance(samples, GraphDataset) or (some and isinstance(samples[0], Data))
 
 
 def _pair(batch: Any) -> tuple[Any, Any]:
@@ -98,7 +106,7 @@ def _pair(batch: Any) -> tuple[Any, Any]:
         return nodes, None if nodes.data.y is None else nodes.data.y[nodes.rows]
     if isinstance(batch, Graphs):
         known = all(graph.y is not None for graph in batch.graphs)
-        return batch, torch.cat([graph.y for graph in batch.graphs]) if known else None
+        return batch, torch.cat([torch.as_tensor(graph.y).reshape(-1) for graph in batch.graphs]) if known else None
     parts = batch if isinstance(batch, tuple | list) else (batch,)
     if len(parts) > 2:
         raise TypeError(f"samples must come as x or (x, y); got {len(parts)} parts, of which any may be the labels")

@@ -145,3 +145,13 @@ def test_a_warning_is_said_once() -> None:
 
     run(repeating, [])
     assert said == ["warning: the same\n", "", "warning: another\n"]
+
+
+def test_choices_of_numbers_words_for_none_and_negative_exponents() -> None:
+    def main(*, k: Literal[1, 3] = 1, flag: bool | None = None, x: float = 0.0, seed: int | None = None) -> None:
+        """Does nothing."""
+
+    read = vars(parser(main).parse_args(["--k", "3", "--flag", "no", "--x", "-1e-3", "--seed", "none"]))
+    assert read == {"k": 3, "flag": False, "x": -1e-3, "seed": None}
+    assert vars(parser(main).parse_args(["--flag", "none", "--x", "-inf"]))["flag"] is None
+    run(main, [])

@@ -1,3 +1,4 @@
+import os
 import struct
 from pathlib import Path
 
@@ -241,3 +242,15 @@ def test_unknown_data_sets(tmp_path: Path) -> None:
             load("digits", num_samples=2, image_size=size)
     with pytest.raises(ValueError, match="digits has the splits train and test; got 'val'"):
         load("digits", split="val")
+
+
+def test_names_that_are_no_utf_8(tmp_path: Path) -> None:
+    place = tmp_path / os.fsdecode(b"caf\xe9")
+    try:
+        place.mkdir()
+    except OSError:
+        pytest.skip("this file system takes no such names")
+    Image.fromarray(np.zeros((4, 4, 3), np.uint8)).save(place / os.fsdecode(b"im\xe9.png"))
+    samples = load(f"folder:{tmp_path}")
+    assert list(samples.classes) == ["caf\\xe9"]
+    assert list(samples.ids) == ["caf\\xe9/im\\xe9.png"]

@@ -1,5 +1,7 @@
 """To networkx and igraph and back: every number, every label; and their algorithms agree with ours."""
 
+from pathlib import Path
+
 import igraph
 import networkx
 import pytest
@@ -8,6 +10,7 @@ from torch_geometric.data import Data
 
 from graphmod import from_igraph, from_networkx, knn_graph, modularity, to_igraph, to_networkx
 from graphmod.graphs._build import make_graph
+from graphmod.metrics._inputs import chosen_edges
 
 ROADS = {"networkx": (to_networkx, from_networkx), "igraph": (to_igraph, from_igraph)}
 
@@ -101,3 +104,27 @@ def test_labels_that_are_no_integers(label: object, kind: str) -> None:
     networkx.set_node_attributes(peer, {0: 0, 1: label, 2: 1}, "y")
     with pytest.raises(TypeError, match=f"labels must be integers; got {kind}"):
         from_networkx(peer)
+
+
+def test_the_order_of_nodes_does_not_matter() -> None:
+    graph = knn_graph(torch.randn(20, 3, generator=torch.Generator().manual_seed(0)), 2, y=torch.arange(20) % 2)
+    turned = from_igraph(to_igraph(graph).permute_vertices(list(range(19, -1, -1))))
+    assert torch.equal(turned.y, graph.y.flip(0))
+    expected = sorted(chosen_edges(graph)[0].T.tolist())
+    for other in (turned, from_networkx(reordered(to_networkx(graph)))):
+        assert sorted((19 - chosen_edges(other)[0]).T.tolist()) == expected
+
+
+def reordered(peer: networkx.Graph) -> networkx.Graph:
+    found = networkx.Graph(**peer.graph)
+    found.add_nodes_from(list(peer.nodes(data=True))[::-1])
+    found.add_edges_from(peer.edges(data=True))
+    return found
+
+
+def test_labels_of_a_file_of_igraph(tmp_path: Path) -> None:
+    graph = knn_graph(torch.randn(9, 3), 2, y=torch.arange(9) % 2)
+    to_igraph(graph).write_graphml(str(tmp_path / "a.graphml"))
+    again = from_igraph(igraph.Graph.Read_GraphML(str(tmp_path / "a.graphml")))
+    assert torch.equal(again.y, graph.y)
+    assert torch.equal(again.edge_chosen, graph.edge_chosen)

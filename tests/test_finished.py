@@ -215,3 +215,15 @@ def test_work_of_another_version_of_the_package_is_done_again(tmp_path: Path, mo
         assert Finished(3).file("piece") == before
         monkeypatch.setattr("graphmod._finished._own_source", lambda: b"another")
         assert Finished(3).file("piece") != before
+
+
+def test_the_class_of_a_dataclass_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "made.py").write_text("import dataclasses\n@dataclasses.dataclass\nclass G:\n    k: int = 3\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with finished_work(tmp_path / "work"):
+        first = Finished(importlib.import_module("made").G()).file("x")
+        with (tmp_path / "made.py").open("a") as file:
+            file.write("    def __call__(self): return 4\n")
+        linecache.checkcache()
+        importlib.invalidate_caches()
+        assert Finished(importlib.reload(sys.modules["made"]).G()).file("x") != first

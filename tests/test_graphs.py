@@ -2,6 +2,7 @@
 
 import inspect
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from torch import Tensor
 from graphmod._family import member, members
 from graphmod.graphs import _candidates, _topk, find_graph
 from graphmod.graphs._build import make_graph, neighbor_graph
+from graphmod.graphs._dynamic import DynamicGraph
 from graphmod.graphs._topk import nearest_neighbors
 from graphmod.graphs.euclidean_knn import euclidean_knn_graph
 from graphmod.graphs.knn import knn_graph
@@ -418,3 +420,10 @@ def test_features_with_a_large_offset_are_told() -> None:
         knn_graph(x + 1e4, 3)
         knn_graph(x.clone().index_fill_(0, torch.arange(5), 0.0), 3)
         euclidean_knn_graph(x + 1e7, 3)
+
+
+def test_a_graph_with_a_rule_of_its_own_comes_back(tmp_path: Path) -> None:
+    index = torch.tensor([[1], [0], [1]])
+    graph = neighbor_graph(index, torch.ones(3, 1), y=torch.tensor([0, 0, 1]), compat="mine")
+    DynamicGraph({"a": graph}).save(tmp_path / "a.safetensors")
+    assert DynamicGraph.load(tmp_path / "a.safetensors")["a"].compat == "mine"

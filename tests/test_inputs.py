@@ -28,7 +28,7 @@ from graphmod._passes import evaluation
 from graphmod.inputs import Graphs, Named, Nodes, first_tensor, forward, logits, num_copies, output_tensor
 from graphmod.models import build
 from graphmod.pooling import pool_rows, token_mask
-from graphmod.samples import batches, collect
+from graphmod.samples import batches, collect, collect_inputs
 
 ROOT = Path(__file__).resolve().parents[1]
 TOKENS = {"vocab_size": 50, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
@@ -544,3 +544,20 @@ def test_logits_of_every_token_are_no_logits() -> None:
     ):
         logits(torch.rand(3, 4, 5))
     assert logits({"loss": torch.rand(1), "logits": torch.ones(3, 2)}).shape == (3, 2)
+
+
+def test_parts_of_sets_of_graphs() -> None:
+    graphs = [Data(x=torch.rand(4, 3), edge_index=torch.tensor([[0, 1], [1, 0]]), y=i % 2) for i in range(12)]
+    whole, labels = collect_inputs(graphs)
+    assert labels.tolist() == [0, 1] * 6
+    parts = torch.utils.data.random_split(graphs, [8, 4], generator=torch.Generator().manual_seed(0))
+    for part in (
+        torch.utils.data.Subset(graphs, range(12)),
+        torch.utils.data.ConcatDataset([graphs, []]),
+        tuple(graphs),
+    ):
+        found, y = collect_inputs(part)
+        assert len(found) == len(whole) == 12
+        assert torch.equal(y, labels)
+    assert len(collect_inputs(parts[0])[0]) == 8
+    assert collect_inputs(Graphs(graphs))[1].tolist() == labels.tolist()

@@ -65,7 +65,7 @@ def test_the_first_samples_only() -> None:
 
 def test_it_is_a_metric_like_others() -> None:
     x, y = samples()
-    both = MetricCollection({"k3": LayerModularity(), "k5": LayerModularity(k=5)}, compute_groups=False)
+    both = MetricCollection({"k3": LayerModularity(), "k5": LayerModularity(k=5)})
     both.update(x, y)
     assert both.compute()["k3"] != both.compute()["k5"]
     clone = LayerModularity().clone()
@@ -107,6 +107,15 @@ metric = LayerModularity()
 for rows in torch.arange(61).tensor_split(2)[rank].split(9):
     metric.update(x[rows], y[rows])
 assert torch.equal(metric.compute(), modularity(knn_graph(x, y=y))), metric.compute()
+for only in (0, 1):  # the other one has no samples
+    metric = LayerModularity(["a", "b"])
+    assert metric.compute()["a"].isnan()
+    metric.reset()
+    if rank == only:
+        metric.update({"a": x, "b": x[:, :2].double()}, y)
+    found = metric.compute()
+    assert torch.equal(found["a"], modularity(knn_graph(x, y=y)))
+    assert torch.equal(found["b"], modularity(knn_graph(x[:, :2].double(), y=y)))
 torch.distributed.destroy_process_group()
 """
 
@@ -172,3 +181,21 @@ def test_calls_keep_no_more_than_updates_and_a_small_batch_has_no_q() -> None:
     metric.update({"fc": x}, y)
     assert metric({"fc": x[:3]}, y[:3])["fc"].isnan()
     assert metric.compute()["fc"].isfinite()
+
+
+def test_metrics_of_one_collection_do_not_share_what_differs() -> None:
+    x, y = samples()
+    both = MetricCollection({"few": LayerModularity(max_samples=20), "whole": LayerModularity()})
+    layers = MetricCollection({name: LayerModularity([name]) for name in "ab"})
+    for part in torch.arange(60).split(10):
+        both.update(x[part], y[part])
+        same = part[0] == 0  # at first, the layers give one thing
+        layers.update({"a": x[part], "b": x[part] if same else x[part].flip(1, 2)[:, :1].square()}, y[part])
+    assert torch.equal(both.compute()["whole"], modularity(knn_graph(x.flatten(1), y=y)))
+    assert torch.equal(both.compute()["few"], modularity(knn_graph(x[:20].flatten(1), y=y[:20])))
+
+
+@pytest.mark.filterwarnings("ignore:The ``compute`` method")
+def test_no_samples_have_no_modularity() -> None:
+    assert LayerModularity().compute().isnan()
+    assert LayerModularity(["a"]).compute()["a"].isnan()

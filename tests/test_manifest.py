@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -120,3 +121,34 @@ def test_the_command(study: Path, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="there is no manifest.json in .*, which is no result of graphmod"):
         verify(tmp_path)
     assert none.stderr == f"error: there is no manifest.json in {tmp_path}, which is no result of graphmod\n"
+
+
+def test_links_and_pipes_are_seen(tmp_path: Path) -> None:
+    with result_folder(tmp_path / "study") as folder:
+        write_settings(folder, {})
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "study/link").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "study/dead").symlink_to(tmp_path / "nowhere")
+    os.mkfifo(tmp_path / "study/pipe")
+    assert verify(tmp_path / "study") == [f"{name} is not part of the result" for name in ("dead", "link", "pipe")]
+    with (
+        pytest.raises(FileExistsError, match="holds dead, which is no part of its result"),
+        result_folder(tmp_path / "study"),
+    ):
+        pass
+
+
+@pytest.mark.parametrize("change", [{"bytes": 1e400}, {"bytes": "x"}])
+def test_a_manifest_of_no_sizes(change: dict, tmp_path: Path) -> None:
+    with result_folder(tmp_path / "study") as folder:
+        write_settings(folder, {})
+    place = tmp_path / "study/manifest.json"
+    content = json.loads(place.read_text())
+    content["files"]["settings.json"] |= change
+    content["inputs"] = [{"file": "x" * 5000, "file_sha256": "0"}]
+    place.write_text(json.dumps(content))
+    with pytest.raises(ValueError, match="manifest.json cannot be read"):
+        verify(tmp_path / "study")
+    del content["files"]["settings.json"]
+    place.write_text(json.dumps(content))
+    assert verify(tmp_path / "study") == ["settings.json is not part of the result"]

@@ -27,6 +27,7 @@ from graphmod.plots.panels import plot_panels
 from graphmod.plots.pruning import plot_pruning
 from graphmod.plots.scatter import plot_scatter
 from graphmod.plots.sweep import plot_sweep
+from graphmod.plots.training import plot_training
 from graphmod.trajectories import community_flows
 
 LAYERS = [f"bert.encoder.layer.{i}.attention.output.dense" for i in range(12)]
@@ -282,3 +283,20 @@ def test_titles_of_the_grid_have_a_line_for_each_name() -> None:
     first = plot_grid(pd.concat([curve.assign(dataset=name) for name in ("npz:a.npz", "npz:b.npz")]))
     assert first.get_title() == "n" * 29 + "…\nnpz:a.npz"
     assert all(tick == int(tick) for tick in first.get_xticks())
+
+
+def test_one_epoch_is_seen() -> None:
+    assert plot_training(pd.DataFrame({"epoch": [1], "train_accuracy": [0.5]})).lines[0].get_marker() == "o"
+
+
+def test_a_published_condition_that_was_not_measured_has_its_name() -> None:
+    curve = pd.DataFrame({"layer": ["a", "b"], "depth": [1, 2], "modularity": [0.1, 0.8]})
+    curves = pd.concat([curve.assign(condition=name, standard_error=0.1) for name in ("clean", "pgd")])
+    ax = plot_conditions(curves, published={"clean": curve, "DeepFool": curve})
+    (legend,) = [one.get_legend() for one in ax.figure.axes if one.get_legend()]
+    assert [text.get_text() for text in legend.get_texts()] == ["clean", "pgd", "DeepFool"]
+
+
+def test_a_grid_without_numbers() -> None:
+    table = pd.DataFrame({"network": "a", "dataset": "b", "depth": [1, 2], "modularity": np.nan, "phase": None})
+    assert plot_grid(table).get_title() == "a"

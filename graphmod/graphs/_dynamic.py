@@ -129,7 +129,7 @@ class DynamicGraph(Mapping[str, Data]):
             y, graphs = file.get_tensor("y"), {}
             for i, names in enumerate(json.loads(file.metadata()["graphs"])):
                 layer, compat = names["layer"], names.get("compat")
-                if not isinstance(layer, str) or layer in graphs or compat not in (None, "lu2022"):
+                if not isinstance(layer, str) or layer in graphs or not isinstance(compat, str | None):
                     raise ValueError(f"it holds layer {layer!r} with compat {compat!r}, which cannot be")
                 edges = {name: file.get_tensor(f"{i}.{name}") for name in EDGES if f"{i}.{name}" in stored}
                 if not edges.keys() >= {"edge_index", "edge_weight"}:

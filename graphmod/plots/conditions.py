@@ -48,6 +48,9 @@ def plot_conditions(
     if published:
         ax.set(title="measured", ylim=(min(one.get_ylim()[0] for one in axes), max(one.get_ylim()[1] for one in axes)))
         axes[1].set(title="published", xlabel="layer", ylim=ax.get_ylim())
-    handles, labels = ax.get_legend_handles_labels()
-    axes[-1].legend(handles, labels, frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
+    lines = {
+        label: line for one in reversed(axes) for line, label in zip(*one.get_legend_handles_labels(), strict=True)
+    }
+    named = [name for name in map(plain, map(str, names)) if name in lines]
+    axes[-1].legend([lines[name] for name in named], named, frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
     return ax

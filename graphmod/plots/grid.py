@@ -54,7 +54,8 @@ def plot_grid(table: pd.DataFrame) -> "Axes":
         title = "\n".join(plain(shorten(name)) for name in ([network, dataset] if len(datasets) > 1 else [network]))
         ax.set_title(title, fontsize="medium")
         ax.xaxis.set_major_locator(MaxNLocator("auto", steps=[1, 2, 5, 10], integer=True))
-        ax.set_ylim(low - 0.03, high + 0.05)
+        if pd.notna(high):
+            ax.set_ylim(low - 0.03, high + 0.05)
         ax.grid(visible=False)
         if place >= len(axes) - columns:
             ax.set_xlabel("layer")

@@ -30,7 +30,12 @@ def plot_training(table: pd.DataFrame, *, ax: "Axes | None" = None) -> "Axes":
     ax = new_axes(5.5)[0] if ax is None else ax
     ax.xaxis.set_major_locator(MaxNLocator("auto", steps=[1, 2, 5, 10], integer=True))
     for column in table.filter(like="_accuracy"):
-        ax.plot(table.epoch, table[column], label=str(column).removesuffix("_accuracy"))
+        ax.plot(
+            table.epoch,
+            table[column],
+            marker="o" if len(table) == 1 else None,
+            label=str(column).removesuffix("_accuracy"),
+        )
     ax.set(xlabel="epoch", ylabel="accuracy")
     ax.legend(frameon=False)
     return ax
