@@ -147,7 +147,8 @@ def _is_network(module: nn.Module, model: nn.Module, lone: bool) -> bool:
         return False
     least = 1 if lone and most else 2  # weights of what may be a block
     chains = [part for part in module.modules() if _is_chain(part)]
-    return any(sum(num_weights(child) >= least for child in chain.children()) > 1 for chain in chains)
+    blocks = [sum(num_weights(child) >= least for child in chain.children()) for chain in chains]
+    return max(blocks, default=0) > 1 and (lone or sum(blocks) > 2)  # two may be what a residual block adds up
 
 
 def run_once(

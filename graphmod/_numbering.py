@@ -1,5 +1,6 @@
 """What networks of Hugging Face say of their layers: how many there are, of what kind each is, and its number."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -8,7 +9,7 @@ import torch
 from torch import nn
 
 NUMBERS = ("layer_idx", "layer_id", "layer_number")
-"""What a part of a layer calls the number of that layer."""
+"""What a part of a layer calls the number of that layer; only the first does so in networks without a config."""
 
 COUNTS = {
     "": ("num_hidden_layers", "num_layers"),
@@ -26,16 +27,17 @@ def number_anew(model: nn.Module, before: Mapping[nn.Module, Sequence[nn.Module]
         before: What each of the lists held.
     """
     for name, holder in model.named_modules():
-        layers = list(holder.children())
-        if holder not in before or len(layers) == len(before[holder]):
+        layers, configs = list(holder._modules.values()), _configs(model, name)
+        if holder not in before or layers == list(before[holder]):
             continue
-        kept = [before[holder].index(layer) for layer in layers]
-        for now, was in enumerate(kept):
-            for part in layers[now].modules():
-                for number in NUMBERS:
+        for layer in dict.fromkeys(layers):  # one that stands in two places once
+            shift = layers.index(layer) - before[holder].index(layer)
+            for part in layer.modules():
+                for number in NUMBERS if configs else NUMBERS[:1]:
                     if isinstance(vars(part).get(number), int):
-                        vars(part)[number] += now - was
-        for config in _configs(model, name):
+                        vars(part)[number] += shift
+        kept = [before[holder].index(layer) for layer in layers]
+        for config in configs:
             _restate(config, name.split("."), len(before[holder]), kept)
 
 
@@ -77,11 +79,12 @@ def form(model: nn.Module) -> list[dict[str, Any]]:
     How many layers there are, which some modules note, is seen by their tensors.
     """
     shapes = {name: x.shape for name, x in model.state_dict().items()}
+    passed_over = re.compile("_|training|.*layers|n_layer")
     notes = {
         f"{name}.{key}": value
         for name, module in model.named_modules()
         for key, value in vars(module).items()
-        if isinstance(value, int | str) and key != "training" and not key.startswith("_") and "layers" not in key
+        if isinstance(value, int | str) and not passed_over.match(key)
     }
     return [shapes, notes]
 
@@ -108,3 +111,7 @@ def _restate(config: Any, path: Sequence[str], number: int, kept: Sequence[int])
     for name in COUNTS[next((part for part in reversed(path) if part in COUNTS), "") if two_stacks else ""]:
         if getattr(config, name, None) == number:
             setattr(config, name, len(kept))
+    stages: Any = getattr(config, "stage_names", None)  # of a backbone, which gives the outputs of some
+    if isinstance(stages, list) and len(stages) == number + 1 and config.out_features == stages[-1:]:
+        config.stage_names = stages[: len(kept) + 1]
+        config.out_features = config.stage_names[-1:]

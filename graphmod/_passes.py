@@ -7,21 +7,22 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_leaves
 from torch.utils.hooks import RemovableHandle
 
 
 @contextmanager
 def evaluation(model: nn.Module) -> Iterator[None]:
     """Puts a model into evaluation mode for a while; afterwards every module has its own mode again."""
-    training = [module for module in model.modules() if getattr(module, "training", False)]  # frozen ones have no mode
+    modes = {module: module.training for module in model.modules() if hasattr(module, "training")}  # frozen: none
     try:
-        for module in training:
-            module.training = False  # and not `eval()`, which may do more, such as merge weights
+        for module in modes:
+            if module.training:
+                module.training = False  # and not `eval()`, which may do more, such as merge weights
         yield
     finally:
-        for module in training:
-            module.training = True
+        for module, training in modes.items():
+            if module.training != training:
+                module.training = training
 
 
 @contextmanager
@@ -67,9 +68,18 @@ def layer_of(model: nn.Module, name: str) -> nn.Module:
 
 def copied(model: nn.Module) -> nn.Module:
     """Returns a deep copy, also of tensors that hooks compute before each pass, as `torch.nn.utils.prune` has it."""
-    own = tree_leaves([list(vars(module).values()) for module in model.modules()])  # also in lists and dicts
-    computed = [one for one in own if isinstance(one, Tensor) and not one.is_leaf]
-    return deepcopy(model, {id(one): one.detach().clone() for one in computed})
+    found = _computed([vars(module) for module in model.modules()], set())
+    return deepcopy(model, {id(one): one.detach().clone() for one in found})
+
+
+def _computed(value: Any, seen: set[int]) -> Iterator[Tensor]:
+    """The tensors with a history in a value, also in lists, tuples and dicts."""
+    if isinstance(value, Tensor) and not value.is_leaf:
+        yield value
+    elif isinstance(value, list | tuple | dict) and id(value) not in seen:
+        seen.add(id(value))
+        for one in value.values() if isinstance(value, dict) else value:
+            yield from _computed(one, seen)
 
 
 @contextmanager

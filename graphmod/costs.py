@@ -1,6 +1,7 @@
 """What a network costs: parameters, multiply-adds, memory, time."""
 
 import math
+import re
 import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -44,7 +45,8 @@ def cost(model: nn.Module, sample: Tensor) -> dict[str, int]:
     if sample.dim() == 0 or not len(sample):
         raise ValueError("sample must hold at least one sample; got none")
     for name, module in model.named_modules():
-        if "quantized" in type(module).__module__:
+        kind = type(module)  # "FloatFunctional" stands for a sum in a network that is to be quantized
+        if re.match(r"torch\.ao\.nn\..*quantized", kind.__module__) and "FloatFunctional" not in kind.__name__:
             raise ValueError(
                 f"layer {name!r} is quantized, and cannot be counted; take the network before its conversion"
             )

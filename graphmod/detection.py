@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from .activations import each_layer
 from .adversarial import recognized
 from .graphs._topk import nearest_in
-from .inputs import predictions
+from .inputs import pixels, predictions
 from .metrics._neighbors import vote
 from .samples import others
 
@@ -132,7 +132,7 @@ def _company(
     model: nn.Module, bank: tuple[Tensor, Tensor], sets: Sequence[Tensor], layers: Any, k: int
 ) -> tuple[list[str], tuple[Tensor, ...]]:
     """The layers, and of each set `[N, L]` the shares of neighbours that are of the class an image is taken for."""
-    images = torch.cat(list(sets))
+    images = torch.cat([pixels(one) for one in sets])
     taken, classes = predictions(model, images).argmax(1).cpu(), bank[1].cpu()
     shares = {}
     both = (each_layer(model, x, layers, progress=False) for x in (images, bank[0]))

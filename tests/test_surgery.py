@@ -10,6 +10,7 @@ import torch
 import transformers
 from torch import Tensor, nn
 
+from graphmod._cuts import cut
 from graphmod.models import build, load_weights, save_weights
 from graphmod.pruning import plan_removal
 from graphmod.surgery import drop_layers, removable_layers, skip_layers, that_can_go
@@ -493,6 +494,12 @@ HUGGING_FACE = {
         ),
         ["model.decoder.layers.1"],
     ),
+    "a backbone": (
+        lambda: transformers.Dinov2ForImageClassification(
+            transformers.Dinov2Config(hidden_size=16, num_hidden_layers=4, num_attention_heads=2, image_size=32, patch_size=8)
+        ),
+        ["dinov2.encoder.layer.1"],
+    ),
     "stages": (
         lambda: transformers.ConvNextForImageClassification(
             transformers.ConvNextConfig(hidden_sizes=[4, 8, 8, 8], depths=[2, 2, 4, 2], image_size=32)
@@ -510,7 +517,7 @@ def test_networks_of_hugging_face_are_what_skips_the_layers_and_come_back(name: 
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(0.2 * torch.randn_like(parameter))
-    x = torch.rand(2, 3, 32, 32) if "stages" in name else torch.randint(3, 50, (2, 12))
+    x = torch.rand(2, 3, 32, 32) if name in ("stages", "a backbone") else torch.randint(3, 50, (2, 12))
     config, state = model.config.to_dict(), torch.get_rng_state()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -536,3 +543,34 @@ def test_a_config_that_cannot_say_which_layers_are_left() -> None:
         assert drop_layers(model, [last], x).config.depths == [2, 3]
     with pytest.warns(UserWarning, match="the config of SwinForImageClassification cannot say which layers are left"):
         drop_layers(model, ["swin.encoder.layers.1.blocks.0"], x)
+
+
+def test_a_head_that_the_config_does_not_know() -> None:
+    model = transformers.BertForSequenceClassification(transformers.BertConfig(**SMALL)).eval()
+    model.classifier = nn.Sequential(
+        nn.Sequential(nn.Linear(16, 16), nn.ReLU()), nn.Sequential(nn.Linear(16, 16), nn.ReLU()), nn.Linear(16, 2)
+    )
+    ids = torch.randint(3, 50, (2, 6))
+    smaller = drop_layers(model, ["classifier.1.0", "bert.encoder.layer.0"], ids)
+    assert torch.equal(
+        smaller(ids).logits, skip_layers(model, ["classifier.1.0", "bert.encoder.layer.0"], ids)(ids).logits
+    )
+
+
+class Numbered(nn.Module):
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(4))
+        self.inner, self.layer_idx, self.layer_id = nn.Linear(4, 4), number, number
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.inner(x)
+
+
+def test_numbers_of_layers_without_a_config() -> None:
+    again, last = Numbered(0), Numbered(2)
+    model = nn.Module()
+    model.twice, model.chain = nn.ModuleList([again, again, last]), nn.ModuleList(map(Numbered, range(4)))
+    cut(model, ["chain.1"])
+    assert [(one.layer_idx, one.layer_id) for one in model.twice] == [(0, 0), (0, 0), (2, 2)]
+    assert [(one.layer_idx, one.layer_id) for one in model.chain] == [(0, 0), (1, 2), (2, 3)]

@@ -510,8 +510,12 @@ def test_settings_of_numpy_can_be_resumed(problem, tmp_path: Path) -> None:
     first = next(rows)
     rows.close()
     assert next(train(network(), *problem, checkpoint=tmp_path / "run", **options)) == first
-    with pytest.raises(TypeError, match="integer"):
-        next(train(model, *problem, epochs=2.5))
+    for wrong, message in (
+        ({"epochs": 2.5}, "settings that count must be whole numbers; epochs is 2.5"), ({"lr": "0.1"}, "settings must be numbers, not words; lr is '0.1'"),
+        ({"milestones": [0.5]}, r"settings that count must be whole numbers; milestones\[0\] is 0.5"),
+    ):  # fmt: skip
+        with pytest.raises(TypeError, match=message):
+            next(train(model, *problem, **{"epochs": 3} | wrong))
 
 
 def test_accuracy_is_of_classifiers() -> None:

@@ -49,8 +49,9 @@ def plot_curve(
     import seaborn as sns
 
     for table in (curve, *(beside or {}).values()):
-        if metric not in table:
-            raise ValueError(f"the table has no column {metric!r}; it has {', '.join(table.columns)}")
+        for column in ("depth", metric):
+            if column not in table:
+                raise ValueError(f"the table has no column {column!r}; it has {', '.join(table.columns)}")
     ax = new_axes(width_of(len(curve)) + 2 * (len(beside or {}) > MAX_INSIDE - 2))[0] if ax is None else ax
     dotted, dashed = (":", "--") if len(curve) > 1 else ("_", ".")  # a single layer has no line
     (line,) = ax.plot(
@@ -65,7 +66,9 @@ def plot_curve(
     for shade, (name, other) in zip(shades, (beside or {}).items(), strict=True):
         other = other.sort_values("depth")
         ends = other.depth.iloc[[0, -1]], curve.depth.agg(["min", "max"])
-        ax.plot(np.interp(other.depth, *ends), other[metric], dashed, color=shade, linewidth=1.2, label=plain(name))
+        ax.plot(
+            np.interp(other.depth, *ends), other[metric], dashed, color=shade, linewidth=1.2, label=plain(str(name))
+        )
     if entries := len(ax.get_legend_handles_labels()[0]):
         outside: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (1, 1)} if entries > MAX_INSIDE else {}
         ax.legend(frameon=False, **outside)
