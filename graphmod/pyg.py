@@ -33,6 +33,7 @@ class DynamicGraphDataset(Dataset):
 
     Example:
         >>> import torch
+        >>> from graphmod import knn_graph
         >>> graphs = DynamicGraph({"fc": knn_graph(torch.eye(6), y=torch.arange(6) % 2)})
         >>> dataset = DynamicGraphDataset(graphs, x=torch.eye(6))
         >>> dataset[0].layer, dataset.num_classes, dataset.num_node_features

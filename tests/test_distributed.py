@@ -160,6 +160,7 @@ def test_a_process_says_that_another_one_died(tmp_path: Path) -> None:
     assert not (tmp_path / "study").exists()
 
 
+@pytest.mark.slow
 def test_a_process_that_dies_ends_the_run_and_the_next_goes_on(tmp_path: Path) -> None:
     command, kept = [*TORCHRUN, *LONG_STUDY, "--out", str(tmp_path / "study")], tmp_path / ".study.finished"
     with subprocess.Popen(

@@ -166,6 +166,7 @@ def test_an_ablation_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         assert len(made) == 1
 
 
+@pytest.mark.slow  # test_kill.py has a quicker one
 def test_a_killed_study_goes_on_to_the_same_table(tmp_path: Path) -> None:
     arguments = ["--layers", "all", "--num-samples", "100", "--repeats", "8"]
     command = [sys.executable, "-m", "analyses.modularity_curve", *arguments, "--out"]
