@@ -19,7 +19,6 @@ from graphmod.commandline import run
 from graphmod.curve_tables import rank_correlation
 from graphmod.curves import dynamic_graph, measure, summarize
 from graphmod.datasets import load
-from graphmod.metrics import find_metric
 from graphmod.models import build, outputs_for
 from graphmod.plots.panels import plot_panels
 from graphmod.reports import result_folder, write_figure, write_settings, write_table
@@ -71,14 +70,13 @@ def main(
             model, num_classes=outputs_for(samples.classes, weights), weights=weights, device=device, seed=seed
         )
         draws = draw(samples.labels, num_samples, repeats, order=order, seed=seed)
-        functions = [find_metric(name) for name in dict.fromkeys(["modularity", *metrics])]
         graphs = (
             dynamic_graph(
                 network, samples.images[rows], samples.labels[rows], layers, k=k, keep_x=True, title=f"repeat {i}"
             )
             for i, rows in enumerate(draws, start=1)
         )
-        values = measure(graphs, functions)
+        values = measure(graphs, dict.fromkeys(["modularity", *metrics]))
         curve = summarize(values)
         correlation = rank_correlation(curve)
 

@@ -73,7 +73,7 @@ def described(model: nn.Module) -> nn.Module | None:
     return found
 
 
-def form(model: nn.Module) -> list[dict[str, Any]]:
+def form(model: nn.Module) -> tuple[dict[str, Any], dict[str, Any]]:
     """Returns the shapes of a network's tensors, and the whole numbers and words that modules hold, such as a stride.
 
     How many layers there are, which some modules note, is seen by their tensors.
@@ -86,7 +86,7 @@ def form(model: nn.Module) -> list[dict[str, Any]]:
         for key, value in vars(module).items()
         if isinstance(value, int | str) and not passed_over.match(key)
     }
-    return [shapes, notes]
+    return shapes, notes
 
 
 def _configs(model: nn.Module, name: str) -> list[Any]:

@@ -87,12 +87,12 @@ def _folder(path: Path, split: str) -> Source:
         files += found
     files.sort(key=lambda item: (natural_order(item[0].name), item[1]))
     labels = torch.tensor([number for _, number in files])
-    ids = [_readable(str(file.relative_to(base))) for file, _ in files]
-    classes = [_readable(folder.name) for folder in folders]
+    ids = [_written_out(str(file.relative_to(base))) for file, _ in files]
+    classes = [_written_out(folder.name) for folder in folders]
     return Source(labels, ids, classes, lambda i: _image(files[i][0]), has_splits=base != path)
 
 
-def _readable(name: str) -> str:
+def _written_out(name: str) -> str:
     """The name of a file with its bytes that are no UTF-8 written out, as tables and pictures cannot hold them."""
     return os.fsencode(name).decode("utf-8", "backslashreplace")
 

@@ -76,7 +76,10 @@ def leiden(
 
 
 def _igraph_leiden(peer: "igraph.Graph", resolution: float, num_iterations: int) -> "igraph.VertexClustering":
-    """Modularity is CPM with strengths as the sizes of the nodes; igraph's own "modularity" loses the loops in them."""
+    """The partition that igraph comes to in some passes, or, of −1, as long as a pass improves it.
+
+    Modularity is CPM with strengths as the sizes of the nodes; igraph's own "modularity" loses the loops in them.
+    """
     strength = peer.strength(weights="weight")
     passes = partial(
         peer.community_leiden, objective_function="CPM", weights="weight", node_weights=strength,

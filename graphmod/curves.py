@@ -26,15 +26,11 @@ from .graphs import find_graph
 from .graphs._dynamic import SAVED, DynamicGraph
 from .graphs._topk import check_k
 from .inputs import num_copies
-from .metrics import find_metric
+from .metrics import Metric, Metrics, find_metric
 from .metrics.modularity import modularity_terms
 from .pooling import Pool
 from .samples import Order, collect, collect_draws, collect_inputs
 from .stored import StoredActivations, as_rows
-
-Metric = Callable[[Data], Tensor | Mapping[str, Tensor] | Mapping[str, float]]
-"""A function of a graph that returns a number `[]`, or several by name."""
-Metrics = str | Metric | Iterable[str | Metric]
 
 
 def dynamic_graph(
@@ -192,14 +188,15 @@ def measure(graphs: DynamicGraph | Iterable[DynamicGraph], metrics: Metrics = mo
         ['modularity', 'overlap', 'expected', 'maximum', 'normalized']
     """
     repeats = graphs if isinstance(graphs, Iterable) and not isinstance(graphs, DynamicGraph) else [graphs]
-    several = [metrics] if callable(metrics) or isinstance(metrics, str) else list(metrics)
+    several = [metrics] if callable(metrics) or isinstance(metrics, str) else metrics
+    functions = list(map(find_metric, several))
     rows = []
     for repeat, one in enumerate(repeats):
         if not isinstance(one, DynamicGraph):
             raise TypeError(f"graphs must be one DynamicGraph, or several; got {type(one).__name__}")
         for depth, (layer, graph) in enumerate(one.items(), start=1):
             found: dict[str, float] = {}
-            for function in map(find_metric, several):
+            for function in functions:
                 named = _numbers(function, function(graph))
                 if twice := sorted(found.keys() & named.keys()):
                     raise ValueError(f"two metrics are called {twice[0]!r}; let one return a dict with another name")

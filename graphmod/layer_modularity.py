@@ -66,9 +66,8 @@ class LayerModularity(Metric):
             )
         self.layers = None if layers is None else patterns(layers)
         self.k, self.graph, self.max_samples = k, find_graph(graph), max_samples
-        what = crc32(
-            repr((self.layers, max_samples)).encode()
-        )  # metrics whose states have the same names may share them
+        # Metrics of one collection share states of the same names and values, whatever else they keep later.
+        what = crc32(repr((self.layers, max_samples)).encode())
         self._rows = [f"rows{i}_{what}" for i in range(len(self.layers or [""]))]
         for name in [*self._rows, "target"]:
             self.add_state(name, default=[], dist_reduce_fx="cat")

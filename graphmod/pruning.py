@@ -167,8 +167,8 @@ def plan_removal(
     x, y = collect(samples, labels)
     model = unwrapped(model)
     layers = [layers] if isinstance(layers, str) else layers
-    table, names = (layers, None) if isinstance(layers, pd.DataFrame) else (None, layers)
-    table = removable_layers(model, x[:2], names) if table is None else table
+    names = None if isinstance(layers, pd.DataFrame) else layers
+    table = layers if isinstance(layers, pd.DataFrame) else removable_layers(model, x[:2], layers)
     if names is not None:
         check_removable(table, names)
     left = [layer for layer in that_can_go(table) if names is None or layer in names]

@@ -116,10 +116,10 @@ def _is_described(model: nn.Module, layers: Iterable[str], smaller: nn.Module) -
 
     Of one that its config did not describe before, as with a head of one's own, nothing is asked.
     """
-    whole = described(model)
-    if whole is None or form(whole)[0] != form(model)[0]:
+    whole, parts = described(model), chain_layers(model)
+    if whole is None or whole.state_dict().keys() != model.state_dict().keys():
         return True
-    cut(whole, [name for layer in layers for name in chain_layers(model)[layer]])
+    cut(whole, [name for layer in layers for name in parts[layer]])
     again = described(smaller)
     return again is not None and form(again) == form(whole)
 

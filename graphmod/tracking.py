@@ -17,8 +17,9 @@ from ._files import atomic_file
 from ._layers import layer_calls
 from ._passes import copied
 from .activations import layer_sizes
-from .curves import Metrics, dynamic_graph, measure
+from .curves import dynamic_graph, measure
 from .graphs._topk import check_k
+from .metrics import Metrics
 from .metrics.modularity import modularity_terms
 from .models import load_weights
 from .samples import collect_inputs

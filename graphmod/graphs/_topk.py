@@ -99,7 +99,7 @@ def nearest_neighbors(
 
 
 def nearest_in(x: Tensor, bank: Tensor, k: int, *, own: Tensor | None = None) -> tuple[Tensor, Tensor]:
-    """Finds for each row the k rows of another set with the largest cosine similarity, rounded and ordered as above.
+    """Finds for each row the k rows of another set with the largest cosine similarity, as in `nearest_neighbors`.
 
     Args:
         x: Features `[N, D]`.

@@ -4,10 +4,19 @@ A metric takes a `Data`, or a `Batch` of several, and reads the labels from `gra
 returns a float64 tensor, `[]` for a graph and `[B]` for a batch, or a dict of such tensors by name.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from torch import Tensor
+from torch_geometric.data import Data
+
 from .._family import member
+
+Metric = Callable[[Data], Tensor | Mapping[str, Tensor] | Mapping[str, float]]
+"""A function of a graph that returns a number `[]`, or several by name."""
+
+Metrics = str | Metric | Iterable[str | Metric]
+"""One or more of them, as functions or by name."""
 
 
 def find_metric(name: str | Callable[..., Any]) -> Callable[..., Any]:

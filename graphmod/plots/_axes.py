@@ -168,6 +168,13 @@ def draw_band(ax: "Axes", x: ArrayLike, low: pd.Series, high: pd.Series, *, alph
         ax.fill_between(x, low, high, alpha=alpha, linewidth=0, **look)
 
 
+def whole_ticks(ax: "Axes") -> None:
+    """Gives an x-axis that counts few ticks, at whole numbers."""
+    from matplotlib.ticker import MaxNLocator
+
+    ax.xaxis.set_major_locator(MaxNLocator("auto", steps=[1, 2, 5, 10], integer=True))
+
+
 def name_layers(ax: "Axes", curve: pd.DataFrame) -> None:
     """Puts the layers' names under an x-axis of depths, or their numbers where there are too many."""
     many = len(curve) > MAX_NAMES

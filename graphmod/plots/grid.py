@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from ._axes import new_axes, plain, shorten
+from ._axes import new_axes, plain, shorten, whole_ticks
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -32,7 +32,6 @@ def plot_grid(table: pd.DataFrame) -> "Axes":
         'vgg11'
     """
     from matplotlib.patches import Patch
-    from matplotlib.ticker import MaxNLocator
 
     networks, datasets = list(table.network.unique()), list(table.dataset.unique())
     cells = [(network, dataset) for dataset in datasets for network in networks]
@@ -53,7 +52,7 @@ def plot_grid(table: pd.DataFrame) -> "Axes":
         ax.plot(curve.depth, curve.modularity, "o-", markersize=3)
         title = "\n".join(plain(shorten(name)) for name in ([network, dataset] if len(datasets) > 1 else [network]))
         ax.set_title(title, fontsize="medium")
-        ax.xaxis.set_major_locator(MaxNLocator("auto", steps=[1, 2, 5, 10], integer=True))
+        whole_ticks(ax)
         if pd.notna(high):
             ax.set_ylim(low - 0.03, high + 0.05)
         ax.grid(visible=False)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from ._axes import new_axes
+from ._axes import new_axes, whole_ticks
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -33,7 +33,6 @@ def plot_removal(table: pd.DataFrame) -> "Axes":
         'layers removed'
     """
     import seaborn as sns
-    from matplotlib.ticker import MaxNLocator
 
     axes = new_axes(11, 4.6, columns=len(MEASURES))
     names = list(table.groupby("criterion").accuracy.mean().sort_values(ascending=False, kind="stable").index)
@@ -49,7 +48,7 @@ def plot_removal(table: pd.DataFrame) -> "Axes":
             ax.fill_between(spread.index, spread["min"], spread["max"], color=color, alpha=0.08, linewidth=0)
         ax.set_title(title)
         ax.set_xlabel("layers removed")
-        ax.xaxis.set_major_locator(MaxNLocator("auto", steps=[1, 2, 5, 10], integer=True))
+        whole_ticks(ax)
         ax.set_ylim(0, 1)
     axes[0].set_ylabel("accuracy")
     axes[-1].legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))

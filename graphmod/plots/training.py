@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from ._axes import new_axes
+from ._axes import new_axes, whole_ticks
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -25,17 +25,11 @@ def plot_training(table: pd.DataFrame, *, ax: "Axes | None" = None) -> "Axes":
         >>> plot_training(table).get_xlabel()
         'epoch'
     """
-    from matplotlib.ticker import MaxNLocator
-
     ax = new_axes(5.5)[0] if ax is None else ax
-    ax.xaxis.set_major_locator(MaxNLocator("auto", steps=[1, 2, 5, 10], integer=True))
+    mark = "o" if len(table) == 1 else None  # one point makes no line
+    whole_ticks(ax)
     for column in table.filter(like="_accuracy"):
-        ax.plot(
-            table.epoch,
-            table[column],
-            marker="o" if len(table) == 1 else None,
-            label=str(column).removesuffix("_accuracy"),
-        )
+        ax.plot(table.epoch, table[column], marker=mark, label=str(column).removesuffix("_accuracy"))
     ax.set(xlabel="epoch", ylabel="accuracy")
     ax.legend(frameon=False)
     return ax
