@@ -59,6 +59,7 @@ def test_equals_scikit_learn() -> None:
     np.testing.assert_allclose(similarity, 1 - distance[:, 1:], atol=1e-9)
 
 
+@pytest.mark.filterwarnings("ignore:all samples of x point the same way")
 @given(
     arrays.arrays(np.float32, st.tuples(st.integers(3, 12), st.integers(1, 4)), elements=st.integers(-2, 2)), st.data()
 )

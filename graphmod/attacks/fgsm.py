@@ -56,6 +56,6 @@ def fgsm(
     def attack(model: Model, x: Tensor, y: Tensor) -> Tensor:
         wide = widened(x)
         way = gradient(cross_entropy(replayed(model, wide, 1), y), wide).sign().to(x.dtype)
-        return (x + eps * way if compat else farthest(x, eps * way.double())).clamp(0, 1)
+        return (x + eps * way).clamp(0, 1) if compat else farthest(x, eps * way.double())
 
     return by_batch("fgsm", attack, model, images, labels, batch_size=batch_size, compat=compat, progress=progress)

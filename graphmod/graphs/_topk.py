@@ -80,7 +80,9 @@ def nearest_neighbors(
     if metric == "euclidean":
         centred = x.double() - x.double().mean(dim=0)
         square = centred.square().sum(dim=1)
-        similarity, index = _search_all(centred, k, self_similarity, partial(_negative_square, square))
+        similarity, index = _search_all(
+            centred, k, self_similarity, partial(_negative_square, square), partial(_to_tie, TIE * square.max(), 0)
+        )
         return -(-similarity).sqrt(), index
     if metric != "cosine":
         raise ValueError(f"metric must be one of {', '.join(get_args(Metric))}; got {metric!r}")
@@ -116,10 +118,10 @@ def nearest_in(x: Tensor, bank: Tensor, k: int, *, own: Tensor | None = None) ->
     """
     bank, found = unit_rows(bank), []
     for rows in torch.arange(len(x), device=x.device).split(max(1, CHUNK // len(bank))):
-        similarity = (unit_rows(x[rows]) @ bank.T).clamp_(-1, 1).div_(TIE).round_().mul_(TIE)
+        similarity = unit_rows(x[rows]) @ bank.T
         if own is not None:
             similarity[rows[:, None] == own.to(x.device)] = -torch.inf
-        found.append(top_k(similarity, k))
+        found.append(_top_k(similarity, k, partial(_to_tie, TIE, 1)))
     values, index = (torch.cat(parts) for parts in zip(*found, strict=True))
     return values, index
 
@@ -143,11 +145,19 @@ def _norms(x: Tensor) -> Tensor:
 
 def _search_cosine(x: Tensor, norm: Tensor, k: int, self_similarity: float = -torch.inf) -> tuple[Tensor, Tensor]:
     """By cosine, float64 throughout."""
-    return _search_all(x, k, self_similarity, lambda product, rows: _cosine(product, norm[rows, None], norm))
+
+    def cosine(product: Tensor, rows: slice) -> Tensor:
+        return _cosine(product, norm[rows, None], norm)
+
+    return _search_all(x, k, self_similarity, cosine, partial(_to_tie, TIE, 1))
 
 
 def _search_all(
-    x: Tensor, k: int, self_similarity: float, score: Callable[[Tensor, slice], Tensor]
+    x: Tensor,
+    k: int,
+    self_similarity: float,
+    score: Callable[[Tensor, slice], Tensor],
+    rounded: Callable[[Tensor], Tensor],
 ) -> tuple[Tensor, Tensor]:
     """The plain form: the inner products of some rows with all, in float64 and in chunks, made scores and sorted."""
     own, found = own_rows(len(x)), []
@@ -160,7 +170,7 @@ def _search_all(
             product.addmm_(features[rows], features.T)
         product = score(product, rows)
         product.diagonal(start).fill_(self_similarity)
-        found.append(top_k(product, k))
+        found.append(_top_k(product, k, rounded))
     similarity, index = (all_rows(torch.cat(parts), len(x)) for parts in zip(*found, strict=True))
     return similarity, index
 
@@ -177,7 +187,7 @@ def _search_pairs(x: Tensor, norm: Tensor, k: int, source: Tensor, target: Tenso
     for features in x.split(max(64, PIECE // len(x)), dim=1):
         features = features.double()
         layout = torch.sparse.sampled_addmm(layout, features, features.T)
-    value = _cosine(layout.values(), norm[source], norm[target])
+    value = _to_tie(TIE, 1, _cosine(layout.values(), norm[source], norm[target]))
     source, target, value = all_parts(source), all_parts(target), all_parts(value)
 
     row, column = torch.cat([source, target]), torch.cat([target, source])
@@ -191,25 +201,36 @@ def _search_pairs(x: Tensor, norm: Tensor, k: int, source: Tensor, target: Tenso
 
 
 def _cosine(product: Tensor, norm: Tensor, other: Tensor) -> Tensor:
-    product.div_((norm * other).clamp_(min=torch.finfo(torch.float64).tiny))
-    return product.clamp_(-1, 1).div_(TIE).round_().mul_(TIE)
+    """⟨x_i, x_j⟩ / (‖x_i‖ ‖x_j‖), in place; 0 for rows of zeros."""
+    return product.div_((norm * other).clamp_(min=torch.finfo(torch.float64).tiny))
 
 
 def _negative_square(square: Tensor, product: Tensor, rows: slice) -> Tensor:
-    """−‖x_i − x_j‖² of centred rows with the squares ‖x_i‖², rounded so that equal rows have distance 0."""
-    tie = TIE * square.max()
-    return product.mul_(2).sub_(square[rows, None]).sub_(square).div_(tie).round_().mul_(tie).clamp_(max=0)
+    """−‖x_i − x_j‖² of centred rows with the squares ‖x_i‖², in place; equal rows differ by the rounding."""
+    return product.mul_(2).sub_(square[rows, None]).sub_(square)
 
 
-def top_k(values: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """The k largest of each row by (−value, index); `torch.topk` alone promises no order among equals."""
+def _to_tie(tie: float | Tensor, most: float, values: Tensor) -> Tensor:
+    """Multiples of `tie`, so that values tie that are equal but for their rounding; none above `most`."""
+    return (values / tie).round_().mul_(tie).clamp_(max=most)
+
+
+def _top_k(values: Tensor, k: int, rounded: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
+    """The k largest of each row, rounded, by (−value, index).
+
+    Rounding keeps their order, so that only the largest k + 1 are rounded, and the whole row if the last two are equal:
+    `torch.topk` alone promises no order among equals.
+    """
     num_columns = values.shape[1]
     top, index = values.topk(min(k + 1, num_columns), dim=1)
+    top = rounded(top)
     if num_columns > k:
-        tied = (top[:, k - 1] == top[:, k]).nonzero().flatten()  # equals on both sides of the cut: sort the whole row
-        index[tied] = values[tied].sort(dim=1, descending=True, stable=True).indices[:, : k + 1]
-    index = index[:, :k].sort(dim=1).values
-    top, order = values.gather(1, index).sort(dim=1, descending=True, stable=True)
+        tied = (top[:, k - 1] == top[:, k]).nonzero().flatten()
+        top[tied], index[tied] = (
+            found[:, : k + 1] for found in rounded(values[tied]).sort(dim=1, descending=True, stable=True)
+        )
+    index, order = index[:, :k].sort(dim=1)
+    top, order = top.gather(1, order).sort(dim=1, descending=True, stable=True)
     return top, index.gather(1, order)
 
 
