@@ -30,6 +30,7 @@ from graphmod.inputs import predictions
 from graphmod.models import build
 
 EPS, STEPS = 8 / 255, 10
+BATCHES = 10
 CW = {"steps": 50, "lr": 0.01}
 Attack = Callable[[Tensor, Tensor], Tensor]
 
@@ -38,6 +39,16 @@ def ours(model: torch.nn.Module, name: str, **settings: object) -> Attack:
     """An attack of graphmod, looked up before the clock runs, as those of the peers are made before."""
     attack = find_attack(name)
     return lambda x, y: attack(model, x, y, progress=False, **settings)
+
+
+def in_batches(attack: Attack) -> Attack:
+    """The same for several batches one after the other."""
+
+    def run(x: Tensor, y: Tensor) -> Tensor:
+        size = len(x) // BATCHES
+        return torch.cat([attack(*part) for part in zip(x.split(size), y.split(size), strict=True)])
+
+    return run
 
 
 def contestants(model: torch.nn.Module, num_classes: int) -> dict[str, dict[str, tuple[Attack, bool]]]:
@@ -62,11 +73,17 @@ def contestants(model: torch.nn.Module, num_classes: int) -> dict[str, dict[str,
 
         return LocalSearchAttack(model, round_ub=10).perturb(x, y)
 
+    one_step = torchattacks.FGSM(model, eps=EPS), fool(foolbox.attacks.FGSM())
     return {
         "fgsm": {
             "graphmod": (ours(model, "fgsm", eps=EPS), False),
-            "torchattacks": (torchattacks.FGSM(model, eps=EPS), False),
-            "foolbox": (fool(foolbox.attacks.FGSM()), False),
+            "torchattacks": (one_step[0], False),
+            "foolbox": (one_step[1], False),
+        },
+        f"fgsm, {BATCHES} batches": {
+            "graphmod": (ours(model, "fgsm", eps=EPS), False),
+            "torchattacks": (in_batches(one_step[0]), False),
+            "foolbox": (in_batches(one_step[1]), False),
         },
         f"pgd, linf, {STEPS} steps": {
             "graphmod": (ours(model, "pgd", eps=EPS, steps=STEPS), False),
@@ -136,7 +153,10 @@ def main() -> None:
     rows = rows[torch.randperm(len(rows), generator=torch.Generator().manual_seed(0))]
     x, y = data.images[rows].to(options.device), data.labels[rows].to(options.device)
     table = []
+    batch = x, y
     for attack, people in contestants(model, len(data.classes)).items():
+        times = BATCHES if attack.endswith(" batches") else 1
+        x, y = batch[0].repeat(times, 1, 1, 1), batch[1].repeat(times)
         best: dict[str, float] = {}
         found: dict[str, Tensor] = {}
         absent: set[str] = set()
@@ -173,7 +193,8 @@ def main() -> None:
         print(pd.DataFrame(table[-len(best) :]).to_string(index=False), flush=True)
     rarely = f", fewer of those that take {options.seconds:g} s" if options.seconds < math.inf else ""
     source = Path(options.dataset.rpartition(":")[2]).name
-    how = f"{options.model}, {len(x)} images of {source} in one batch; best of {options.repeats} runs in turn{rarely};"
+    what = f"{options.model}, {len(batch[0])} images of {source} in one batch"
+    how = f"{what}; best of {options.repeats} runs in turn{rarely};"
     out = options.out or Path("benchmarks/results") / f"attacks{'_gpu' * on_card}.md"
     write(out, "Attacks", how, pd.DataFrame(table), options.device)
 

@@ -11,12 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from graphmod.adversarial import recognized
-from graphmod.attacks import _prepared
-from graphmod.attacks._prepared import MANY, WORTH, Model, at_a_time, prepared, replayed, rough
+from graphmod.attacks._prepared import MANY, at_a_time, prepared, rough
 from graphmod.attacks.cw import cw
 from graphmod.attacks.jsma import jsma
 from graphmod.attacks.local_search import local_search
-from graphmod.attacks.pgd import pgd
 from graphmod.datasets import load
 from graphmod.inputs import output_tensor, predictions
 from graphmod.models import build
@@ -159,75 +157,6 @@ def test_a_failure_while_a_model_is_prepared_is_the_attacks_to_meet() -> None:
         with pytest.raises(ZeroDivisionError):
             run(images())
     assert not any("forward" in vars(one) for one in model.modules())
-
-
-class Waiting(Small):
-    def forward(self, x: Tensor) -> Tensor:
-        return super().forward(x) * (1 if x.mean() > 0 else 2)
-
-
-class Drawing(Small):
-    def forward(self, x: Tensor) -> Tensor:
-        return super().forward(x) + torch.rand(1).item()
-
-
-def test_a_cpu_replays_nothing() -> None:
-    with prepared(Small().eval()) as run:
-        assert replayed(run, images(), 100) is run
-    plain: Model = Small().eval()
-    assert replayed(plain, images(), 100) is plain
-
-
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-@pytest.mark.parametrize(
-    ("kind", "records"),
-    [(Small, True), (Sharing, True), (InPlace, True), (Waiting, False), (Drawing, False), (hooked, False)],
-)
-def test_what_a_card_replays(kind: Callable[[], nn.Module], records: bool) -> None:
-    model, x = kind().eval().double().cuda(), images().double().cuda()
-    with prepared(model) as run:
-        assert replayed(run, x, WORTH - 1) is run
-        found = replayed(run, x, WORTH)
-        assert (found is not run) == records
-        assert replayed(run, x, 1) is found  # it is there already
-        assert replayed(run, x[:2], 1) is run
-    with prepared(model, [len(x)] * WORTH) as run:
-        assert replayed(run, x[:2], WORTH - 1) is run
-        assert (replayed(run, x, 1) is not run) == records
-    with prepared(model) as run:
-        found = replayed(run, x, WORTH)
-        if records:
-            given = [x.clone().requires_grad_(), x.flip(3).requires_grad_()]
-            logits = [found(one) for one in given]
-            for one, result in zip(given, logits, strict=True):
-                torch.testing.assert_close(result, model(one))
-            given = [one.detach().requires_grad_() for one in given]
-            slopes = [torch.autograd.grad(found(one).square().sum(), one)[0] for one in given]
-            for one, slope in zip(given, slopes, strict=True):
-                torch.testing.assert_close(slope, torch.autograd.grad(model(one).square().sum(), one)[0])
-            logits = found(given[0])  # two gradients of one pass
-            for ahead in (torch.ones_like(logits), logits.detach()):
-                slope = torch.autograd.grad(logits, given[0], ahead, retain_graph=True)[0]
-                torch.testing.assert_close(slope, torch.autograd.grad(model(given[0]), given[0], ahead)[0])
-    assert torch.isfinite(model(x)).all()  # the card goes on after a recording that failed
-    assert all(one.grad is None for one in model.parameters())
-
-
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-@pytest.mark.parametrize("attack", [partial(pgd, steps=40), partial(cw, steps=40), partial(jsma, gamma=0.5)])
-def test_a_replayed_attack_gives_the_images_of_a_cpu(
-    attack: Callable[..., Tensor], digits: tuple[nn.Module, Tensor, Tensor], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    model, x, y = deepcopy(digits[0]).double(), digits[1].double(), digits[2]
-    recorded = []
-    record = _prepared.recorded_pass
-    monkeypatch.setattr(_prepared, "recorded_pass", lambda *given: recorded.append(record(*given)) or recorded[-1])
-    expected = attack(model, x, y, batch_size=30)
-    found = attack(model.cuda(), x.cuda(), y.cuda(), batch_size=30)
-    assert recorded
-    assert None not in recorded
-    close = (found.cpu() - expected).abs().flatten(1).amax(1) < 1e-6
-    assert close.double().mean() > 0.95  # rounding may turn a sign
 
 
 @pytest.mark.parametrize(("attack", "place"), [(partial(cw, steps=40), of_cw), (partial(jsma, gamma=0.5), of_jsma)])

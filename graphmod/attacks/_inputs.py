@@ -63,7 +63,8 @@ def by_batch(
         torch.inference_mode(False), torch.enable_grad(), evaluation(model), _normalised(model, compat) as normalize,
         prepared(model, [len(x) for x, *_ in batches], (low, high)) as run,
     ):  # fmt: skip
-        for batch in tqdm(batches, title, leave=False, unit="batch", disable=not progress or None):
+        shown = tqdm(batches, title, leave=False, unit="batch", disable=None) if progress else batches
+        for batch in shown:
             x, y, *own = (rows.detach().to(home, copy=True) for rows in batch)
             if normalize is None:
                 found = attack(run, x, y, *own)
@@ -77,21 +78,16 @@ def by_batch(
     return torch.cat(done)
 
 
-def gradient(loss: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-    """Returns the gradient of a sum over images `[N, ...]`; the model's own gradients stay as they are."""
+def uphill(model: Model, x: Tensor, y: Tensor) -> Tensor:
+    """Returns the gradient by images `[N, ...]` of each one's cross-entropy; the model's own stay as they are."""
     x = x.detach().requires_grad_()
-    (found,) = torch.autograd.grad(loss(x).sum(), x)
+    (found,) = torch.autograd.grad(F.cross_entropy(model(x), y, reduction="sum"), x)
     return found
 
 
 def widened(x: Tensor) -> Tensor:
     """Returns images in float32 at least: in sixteen bits the gradient of an image that is known well is 0."""
     return x.to(torch.promote_types(x.dtype, torch.float32))
-
-
-def cross_entropy(model: Model, y: Tensor) -> Callable[[Tensor], Tensor]:
-    """Returns the cross-entropy of each image's label as a function of images."""
-    return lambda x: F.cross_entropy(model(x), y, reduction="none")
 
 
 def fooled(model: Model, x: Tensor, y: Tensor) -> Tensor:

@@ -23,6 +23,7 @@ Model = Callable[[Tensor], Tensor]
 
 CLOSE = {torch.float32: 1e-4, torch.float64: 1e-10}  # how far logits may be off, as a share of the largest
 WORTH = 8  # passes forward and backward for which recording them pays; preparing as well, for five times as many
+FEW = 32  # images that leave a GPU waiting for its next launch
 MANY = 32  # images whose passes forward and backward take longer than it takes to prepare a model, on a CPU
 
 
@@ -89,8 +90,11 @@ def replayed(model: Model, x: Tensor, passes: int) -> Model:
 
 
 def is_to_shrink(x: Tensor, left: int, held: int) -> bool:
-    """Returns whether images that are done leave a batch; on a GPU half must be done, as a graph is of one shape."""
-    return left < held and (not x.is_cuda or left <= held / 2)
+    """Returns whether images that are done leave a batch; on a GPU most must be done, and out of many.
+
+    A CUDA graph is of one shape, another takes as long as ten passes to record, and few images take as long as fewer.
+    """
+    return left < held and (not x.is_cuda or (left <= held / 4 and held > FEW))
 
 
 def rough(model: Model, x: Tensor) -> Model | None:

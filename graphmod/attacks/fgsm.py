@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from ._inputs import Compat, Model, by_batch, check_eps, cross_entropy, farthest, gradient, widened
+from ._inputs import Compat, Model, by_batch, check_eps, farthest, uphill, widened
 from ._prepared import replayed
 
 
@@ -55,7 +55,7 @@ def fgsm(
 
     def attack(model: Model, x: Tensor, y: Tensor) -> Tensor:
         wide = widened(x)
-        way = gradient(cross_entropy(replayed(model, wide, 1), y), wide).sign().to(x.dtype)
+        way = uphill(replayed(model, wide, 1), wide, y).sign().to(x.dtype)
         return (x + eps * way).clamp(0, 1) if compat else farthest(x, eps * way.double())
 
     return by_batch("fgsm", attack, model, images, labels, batch_size=batch_size, compat=compat, progress=progress)

@@ -124,27 +124,26 @@ def best_pair(u: Tensor, v: Tensor, free: Tensor) -> tuple[Tensor, Tensor]:
 
 def _towards(model: Model, x: Tensor, t: Tensor, theta: float, steps: int) -> Tensor:
     """Images moved towards their targets, two features a step."""
-    found, held, sign = x.clone(), torch.arange(len(x), device=x.device), 1 if theta > 0 else -1
-    free = (x < 0.99 if theta > 0 else x > 0.01).flatten(1)
+    found, rows, sign = x.clone(), torch.arange(len(x), device=x.device), 1 if theta > 0 else -1
+    now, free = x, (x < 0.99 if theta > 0 else x > 0.01).flatten(1)
     goes_on, run = torch.ones_like(t, dtype=torch.bool), replayed(model, x, steps)
-    for step in range(steps):
-        now = found[held].requires_grad_()
+    for step in range(1, steps + 1):
+        now = now.detach().requires_grad_()
         logits = run(now)  # one forward pass says who has arrived, and gives both gradients
-        goes_on[held] &= logits.argmax(1) != t[held]
-        going = goes_on[held]
-        rows = held[going]
-        if not len(rows):
-            break
-        (alpha,) = torch.autograd.grad(logits.gather(1, t[held, None]).sum(), now, retain_graph=True)
+        goes_on = goes_on & (logits.argmax(1) != t)
+        (alpha,) = torch.autograd.grad(logits.gather(1, t[:, None]).sum(), now, retain_graph=True)
         (total,) = torch.autograd.grad(logits.sum(), now)
-        alpha, total = alpha.flatten(1)[going], total.flatten(1)[going]
-        pair, there = best_pair(sign * alpha, sign * (alpha - total), free[rows])
-        goes_on[rows] = there
-        rows, pair = rows[there], pair[there]
-        flat = found[rows].flatten(1)
-        flat.scatter_(1, pair, (flat.gather(1, pair) + theta).clamp(0, 1))
-        found[rows] = flat.view(-1, *x.shape[1:])
-        free[rows] = free[rows].scatter(1, pair, False)
-        if is_to_shrink(x, len(rows), len(held)):
-            held, run = rows, replayed(model, found[rows], steps - step - 1)
+        pair, there = best_pair(sign * alpha.flatten(1), sign * (alpha - total).flatten(1), free)
+        goes_on = goes_on & there
+        before = now.detach().flatten(1)
+        after = before.scatter(1, pair, (before.gather(1, pair) + theta).clamp(0, 1))
+        now, free = after.where(goes_on[:, None], before).view_as(now), free.scatter(1, pair, False)
+        left = int(goes_on.sum())
+        if not left:
+            break
+        if is_to_shrink(x, left, len(now)):
+            found[rows] = now
+            now, rows, t, free = (one[goes_on] for one in (now, rows, t, free))
+            goes_on, run = torch.ones_like(t, dtype=torch.bool), replayed(model, now, steps - step)
+    found[rows] = now.detach()
     return found

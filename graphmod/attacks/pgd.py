@@ -5,7 +5,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from ._inputs import Compat, Model, by_batch, check_eps, cross_entropy, generators, gradient, norms, widened, within
+from ._inputs import Compat, Model, by_batch, check_eps, generators, norms, uphill, widened, within
 from ._prepared import replayed
 
 
@@ -74,9 +74,9 @@ def pgd(
     def attack(model: Model, given: Tensor, y: Tensor) -> Tensor:
         x = widened(given)
         found = (x + _start(x, eps, norm, seed)).clamp(0, 1) if random_start else x
-        loss = cross_entropy(replayed(model, x, steps), y)
+        run = replayed(model, x, steps)
         for _ in range(steps):
-            slope = gradient(loss, found)
+            slope = uphill(run, found, y)
             ahead = slope.sign() if norm == "linf" else slope / norms(slope).clamp(min=1e-12)
             found = (x + _project(found + step * ahead - x, eps, norm)).clamp(0, 1)
         found = found.to(given.dtype)

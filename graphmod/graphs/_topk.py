@@ -29,7 +29,7 @@ SMALL = 1024
 """Up to so many rows all similarities are taken in float64 at once; candidates do not pay."""
 
 CHUNK = 2**24
-"""Elements of a temporary float64 matrix (128 MB) of the plain form: rows and features are taken in chunks."""
+"""Elements of a temporary float64 matrix (128 MB; on a GPU four times that) of the plain form, taken in chunks."""
 
 MAX_ROWS = 2**17
 """With more rows the largest score of each row and strip, N² / 32 of them, would take more than 2 GB."""
@@ -117,7 +117,7 @@ def nearest_in(x: Tensor, bank: Tensor, k: int, *, own: Tensor | None = None) ->
         tensor([0, 1])
     """
     bank, found = unit_rows(bank), []
-    for rows in torch.arange(len(x), device=x.device).split(max(1, CHUNK // len(bank))):
+    for rows in torch.arange(len(x), device=x.device).split(_rows_at_once(bank)):
         similarity = unit_rows(x[rows]) @ bank.T
         if own is not None:
             similarity[rows[:, None] == own.to(x.device)] = -torch.inf
@@ -160,8 +160,7 @@ def _search_all(
     rounded: Callable[[Tensor], Tensor],
 ) -> tuple[Tensor, Tensor]:
     """The plain form: the inner products of some rows with all, in float64 and in chunks, made scores and sorted."""
-    own, found = own_rows(len(x)), []
-    block = max(1, CHUNK // len(x))
+    own, found, block = own_rows(len(x)), [], _rows_at_once(x)
     for start in range(own.start, own.stop, block):
         rows = slice(start, min(start + block, own.stop))
         product = torch.zeros(len(x[rows]), len(x), dtype=torch.float64, device=x.device)
@@ -173,6 +172,11 @@ def _search_all(
         found.append(_top_k(product, k, rounded))
     similarity, index = (all_rows(torch.cat(parts), len(x)) for parts in zip(*found, strict=True))
     return similarity, index
+
+
+def _rows_at_once(x: Tensor) -> int:
+    """How many rows of products with all of x go into one chunk."""
+    return max(1, (4 * CHUNK if x.is_cuda else CHUNK) // len(x))
 
 
 def _search_pairs(x: Tensor, norm: Tensor, k: int, source: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
