@@ -13,20 +13,22 @@ from typing import Any, ClassVar
 
 import pytest
 import torch
-from test_attacks_prepared import InPlace, Sharing, Small, digits, hooked, images
+from test_attacks_prepared import InPlace, Sharing, Small, hooked, images
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from graphmod.adversarial import recognized
 from graphmod.attacks import _cuda_graph, _prepared
 from graphmod.attacks._cuda_graph import MOST, recorded_pass
 from graphmod.attacks._prepared import FEW, WORTH, Model, is_to_shrink, prepared, replayed
 from graphmod.attacks.cw import cw
 from graphmod.attacks.jsma import jsma
 from graphmod.attacks.pgd import pgd
+from graphmod.datasets import load
+from graphmod.models import build
 
-assert digits  # a fixture, which pytest finds by its name
-
+pytestmark = pytest.mark.filterwarnings("ignore:Attempting to run cuBLAS")  # a thread's first way back, by torch
 on_a_card = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 
 
@@ -199,6 +201,13 @@ def test_what_a_card_replays(kind: Callable[[], nn.Module], records: bool) -> No
                 torch.testing.assert_close(slope, torch.autograd.grad(model(given[0]), given[0], ahead)[0])
     assert torch.isfinite(model(x)).all()  # the card goes on after a recording that failed
     assert all(one.grad is None for one in model.parameters())
+
+
+@pytest.fixture(scope="module")
+def digits() -> tuple[nn.Module, Tensor, Tensor]:
+    model, data = build("digits", weights="default"), load("digits")
+    rows = recognized(model, data.images, data.labels, 120)
+    return model, data.images[rows], data.labels[rows]
 
 
 @on_a_card
