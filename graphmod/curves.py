@@ -26,7 +26,7 @@ from .graphs import find_graph
 from .graphs._dynamic import SAVED, DynamicGraph
 from .graphs._topk import check_k
 from .inputs import num_copies
-from .metrics import Metric, Metrics, find_metric
+from .metrics import Metric, Metrics, find_metrics
 from .metrics.modularity import modularity_terms
 from .pooling import Pool
 from .samples import Order, collect, collect_draws, collect_inputs
@@ -188,8 +188,7 @@ def measure(graphs: DynamicGraph | Iterable[DynamicGraph], metrics: Metrics = mo
         ['modularity', 'overlap', 'expected', 'maximum', 'normalized']
     """
     repeats = graphs if isinstance(graphs, Iterable) and not isinstance(graphs, DynamicGraph) else [graphs]
-    several = [metrics] if callable(metrics) or isinstance(metrics, str) else metrics
-    functions = list(map(find_metric, several))
+    functions = find_metrics(metrics)
     rows = []
     for repeat, one in enumerate(repeats):
         if not isinstance(one, DynamicGraph):
