@@ -45,11 +45,9 @@ def removable_layers(
         >>> removable_layers(model).iloc[:2].to_numpy().tolist()
         [['0', False, 'takes 4 channels and gives 8'], ['2', True, '']]
     """
-    if not isinstance(model, nn.Module):
-        raise TypeError(f"model must be a torch.nn.Module; got {type(model).__name__}")
+    model = unwrapped(model)
     if sample is not None and not isinstance(sample, Tensor):
         raise TypeError(f"sample must be a tensor; got {type(sample).__name__}")
-    model = unwrapped(model)
     parts = chain_layers(model)
     places = _places(model, parts, within=sample is None)
     reasons = {name: places[name] or _static_reason(model.get_submodule(name)) for name in parts}
