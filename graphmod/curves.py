@@ -90,8 +90,7 @@ def dynamic_graph(
     _check_classes(y, k)
     order = layer_sizes(model, x, layers, pool=pool)
     work, home = Finished("graph", model, x, y, pool, graph, k, graph_options), next(model.parameters(), x).device
-    if place := "cpu" if home.type == "mps" else None:  # which has no float64
-        home = torch.device(place)
+    place = torch.device("cpu") if home.type == "mps" else None  # which has no float64
     there = agreed({name: file for name in order if (file := work.done(name))})
     missing, own = [name for name in order if name not in there], own_rows(len(x))  # each process runs its samples
     activations = each_layer(
@@ -102,7 +101,7 @@ def dynamic_graph(
     shown = not progress or None  # None: on a terminal only
     for name in tqdm(order, f"{title} graphs".strip(), leave=False, unit="layer", disable=shown):
         if name in there:
-            graphs[str(name)] = next(iter(DynamicGraph.load(there[name]).values())).to(home)
+            graphs[str(name)] = next(iter(DynamicGraph.load(there[name]).values())).to(place or home)
             continue
         features = all_rows(next(activations)[1], len(x))
         graphs[str(name)] = graph(features, k, y=y.to(features.device), layer=str(name), **graph_options)
