@@ -150,14 +150,14 @@ def _given_to_the_last_linear(model: nn.Module, layers: Sequence[str]) -> Iterat
     What runs before or in a layer that may go, or is gone, is forgotten.
     """
     latest: dict[str, Any] = {}
+
+    def note(_module: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any]) -> None:
+        latest["x"] = first_argument(inputs, named)
+
     with hooks() as hook:
         for name, module in model.named_modules():
             if isinstance(module, nn.Linear):
-                hook(
-                    module.register_forward_pre_hook(
-                        lambda _module, inputs, named: latest.update(x=first_argument(inputs, named)), with_kwargs=True
-                    )
-                )
+                hook(module.register_forward_pre_hook(note, with_kwargs=True))
             if name in layers or isinstance(module, Skip):
                 hook(module.register_forward_hook(lambda *_: latest.clear()))
         yield latest
