@@ -75,15 +75,11 @@ def main(
     with result_folder(out) as folder:
         for name in tqdm(studies, unit="study", leave=False, disable=None):
             study = importlib.import_module(f"analyses.{name}")
-            own = inspect.signature(study.main).parameters
-            shared = {key: settings[key] for key in own if key in settings and key != "out"}
-            for key in [
-                key for key in shared if isinstance(own[key].default, tuple) and own[key].default != ("blocks",)
-            ]:
-                if key == "num_samples":
-                    shared[key] = (num_samples,)
-                else:
-                    del shared[key]  # several k, or layers of its own
+            own = {key: one.default for key, one in inspect.signature(study.main).parameters.items()}
+            several = {key for key in own if isinstance(own[key], tuple) and own[key] != ("blocks",)}  # as k
+            shared = {key: settings[key] for key in own.keys() & settings.keys() - several - {"out"}}
+            if "num_samples" in several:
+                shared["num_samples"] = (num_samples,)
             start, text = time.perf_counter(), inspect.cleandoc(study.__doc__ or "").split("\n\n    python -m")[0]
             try:
                 with contextlib.redirect_stdout(io.StringIO()):

@@ -97,15 +97,12 @@ def main(
         strength = [graph.edge_weight.cpu() for graph in parts.values()]
         labels, ids = samples.labels[few], samples.names(few)
         titles = [f"{row.layer}\nQ = {row.modularity:.2f}" for row in part_curve.itertuples()]
-        strip = [[part[step] for step in steps] for part in (edges, titles, strength)]
+        strip = places[steps], [edges[i] for i in steps], labels, samples.classes, [titles[i] for i in steps]
 
         write_table(folder / "table.csv", curve)
         write_figure(folder / "figure.png", plot_embedding(clouds, samples.labels, samples.classes, curve))
-        write_figure(
-            folder / "graph.png",
-            plot_graph_strip(places[steps], strip[0], labels, samples.classes, strip[1], strip[2]),
-        )
-        write_gif(folder / "graph.gif", places[steps], strip[0], labels, samples.classes, strip[1])
+        write_figure(folder / "graph.png", plot_graph_strip(*strip, [strength[i] for i in steps]))
+        write_gif(folder / "graph.gif", *strip)
         write_html(
             folder / "graph.html", places, edges, labels, samples.classes, names, part_curve, samples.images[few],
             ids=ids, heading=f"{model}: how {len(few)} samples part, layer by layer",

@@ -10,7 +10,6 @@ it never trains on. The first layers hardly move; the last ones begin lowest and
 A run with `--checkpoint FILE` that was stopped goes on where it was; what was measured stands beside it in FILE.csv.
 """
 
-from itertools import chain
 from pathlib import Path
 from time import perf_counter
 
@@ -81,36 +80,38 @@ def main(
         network = build(model, num_classes=len(data.classes), device=device, seed=seed)
         path = checkpoint and checkpoint.with_name(f"{checkpoint.name}.csv")
         tracker = ModularityTracker(network, test.images[rows], test.labels[rows], layers, every=every, k=k, path=path)
-        probe, last = {"k": k, "num_samples": num_samples, "every": every}, max(tracker.table.epoch, default=-1)
-        found = tracker.table[tracker.table.metric.isin(probe)].set_index("metric").value.to_dict()
-        if checkpoint and ((last != 0 and checkpoint.is_file() != (last > 0)) or (last >= 0 and found != probe)):
-            raise ValueError(f"{checkpoint} and {path} are not of one run with {probe}; choose another checkpoint")
-
-        # What a stopped run has measured stays: train gives its epochs out again, all with the weights of the last.
+        measured = max(tracker.table.epoch, default=-1)  # by a run that was stopped
+        probe = {"k": k, "num_samples": num_samples, "every": every}  # stands in the table beside epoch 0
+        if checkpoint:
+            known = tracker.table[tracker.table.metric.isin(probe)].set_index("metric").value.to_dict()
+            alone = checkpoint.is_file() if measured < 0 else measured > 0 and not checkpoint.is_file()
+            if alone or (measured >= 0 and known != probe):
+                raise ValueError(f"{checkpoint} and {path} are not of one run with {probe}; choose another checkpoint")
         start = {"epoch": 0, "test_accuracy": accuracy(network, test.images, test.labels)}
-        trained = train(
+        if measured < 0:
+            tracker.step(0, test_accuracy=start["test_accuracy"], **probe)
+        history, times, before = [start], [], perf_counter()
+        for row in train(
             network, data.images, data.labels, epochs=epochs, batch_size=batch_size, lr=lr, weight_decay=weight_decay,
             augment=augment, flip=flip, test=(test.images, test.labels), seed=seed, checkpoint=checkpoint,
-        )  # fmt: skip
-        history, times, before = [], [], perf_counter()
-        for row in chain([start], trained):
-            epoch, now, more = int(row["epoch"]), perf_counter(), {} if row is not start else probe
-            if epoch > last and len(tracker.step(epoch, test_accuracy=row["test_accuracy"], **more)) and epoch:
-                times.append((now - before, perf_counter() - now))
+        ):  # fmt: skip
             history.append(row)
+            epoch, trained = int(row["epoch"]), perf_counter()
+            # One that was measured comes out again with the weights of the last.
+            if epoch > measured and len(tracker.step(epoch, test_accuracy=row["test_accuracy"])):
+                times.append((trained - before, perf_counter() - trained))
             before = perf_counter()
         seconds = pd.DataFrame(times, columns=["training", "tracking"]).median()
-        overhead = f"{seconds.tracking / seconds.training:.1%}" if times else None  # nothing is left to train
+        share = f"{seconds.tracking / seconds.training:.1%}" if times else None  # nothing is left to train
         table = tracker.table[tracker.table.depth > 0].reset_index(drop=True)
         write_table(folder / "table.csv", table)
         write_table(folder / "training.csv", pd.DataFrame(history))
         write_figure(folder / "figure.png", plot_dynamics(tracker.table, accuracy="test_accuracy"))
         save_weights(network, folder / "weights.safetensors")
-        ids = test.names(rows)
-        write_settings(folder, settings, seconds=seconds.dropna().to_dict(), overhead=overhead, samples=ids)
+        write_settings(folder, settings, seconds=seconds.dropna().to_dict(), overhead=share, samples=test.names(rows))
     wide = table[table.metric == "modularity"].pivot(index="epoch", columns="layer", values="value")
     print(wide[table.layer.unique()].iloc[:: max(len(wide) // 10, 1)].round(3).to_string())
-    spent = f"An epoch takes {seconds.training:.2f} s, measuring it {seconds.tracking:.2f} s: {overhead}"
+    spent = f"An epoch takes {seconds.training:.2f} s, measuring it {seconds.tracking:.2f} s: {share}"
     print(f"\n{spent if times else 'It was finished before'}\n\nWeights, tables, figure and settings are in {out}")
     return table
 

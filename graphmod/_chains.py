@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -164,27 +165,23 @@ def run_once(
     """
     seen = {layer: Seen() for layer in parts}
 
-    def before(one: Seen, inputs: tuple[Any, ...], named: dict[str, Any]) -> None:
+    def before(one: Seen, _module: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any]) -> None:
         one.runs += 1
         one.place = max(other.place for other in seen.values()) + 1
         x = first_tensor(inputs or named)
         one.given = None if x is None else list(x.shape[1:])
         one.input = x.clone() if keep == "inputs and outputs" and x is not None else None
 
-    def after(one: Seen, output: Any) -> None:
+    def after(one: Seen, _module: nn.Module, _inputs: Any, output: Any) -> None:
         x = first_tensor(output)
         one.made = None if x is None else list(x.shape[1:])
         one.output = deepcopy(output) if keep != "nothing" else None
 
     with hooks() as hook, watched(model):
         for layer, names in parts.items():
-            one, first, last = seen[layer], layer_of(model, names[0]), layer_of(model, names[-1])
-            hook(
-                first.register_forward_pre_hook(
-                    lambda _module, inputs, named, one=one: before(one, inputs, named), with_kwargs=True
-                )
-            )
-            hook(last.register_forward_hook(lambda _module, _inputs, output, one=one: after(one, output)))
+            first, last = layer_of(model, names[0]), layer_of(model, names[-1])
+            hook(first.register_forward_pre_hook(partial(before, seen[layer]), with_kwargs=True))
+            hook(last.register_forward_hook(partial(after, seen[layer])))
         forward(model, samples)
     return seen
 

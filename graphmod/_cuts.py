@@ -85,18 +85,19 @@ def _children_kept(model: nn.Module) -> Iterator[None]:
 
 def _ends(model: nn.Module, samples: Tensor) -> list[Tensor]:
     """What goes into the last convolution or linear layer to run, which may be zero, and the output."""
-    last: dict[str, Any] = {}
+    given: Any = None
     home = next(model.parameters(), samples).device
+
+    def note(_module: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any]) -> None:
+        nonlocal given
+        given = inputs or named
+
     with hooks() as hook, watched(model), seeded(0, home):
         for module in model.modules():
             if isinstance(module, WEIGHTED):
-                hook(
-                    module.register_forward_pre_hook(
-                        lambda _module, inputs, named: last.update(x=inputs or named), with_kwargs=True
-                    )
-                )
+                hook(module.register_forward_pre_hook(note, with_kwargs=True))
         output = forward(model, samples)
-    return [x for x in (first_tensor(last.get("x")), first_tensor(output)) if x is not None]
+    return [x for x in (first_tensor(given), first_tensor(output)) if x is not None]
 
 
 def _same(x: Tensor, y: Tensor) -> bool:

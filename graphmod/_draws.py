@@ -92,17 +92,28 @@ def interleaved(labels: Tensor, seed: int = 0, *, num_samples: int | None = None
     _, classes, sizes = np.unique(labels[order].numpy(), return_inverse=True, return_counts=True)
     places = np.split(classes.argsort(kind="stable"), sizes.cumsum()[:-1])  # of the members of each class in the order
     places.sort(key=lambda at: int(at[0]))  # so that classes of one size come in a random order
-    share, number = np.array([len(at) for at in places]) / len(labels), num_samples or len(labels)
-    ahead = [np.arange(1, len(at) + 1) - part * (at + 1) for at, part in zip(places, share, strict=True)]
-    if len(places) < 2 or all(((over < 1) & (over > -part)).all() for over, part in zip(ahead, share, strict=True)):
+    share = np.array([len(at) for at in places]) / len(labels)
+    if len(places) < 2 or not any(map(_strays, places, share)):
         return order
+    first = _tijdeman(places, share, num_samples or len(labels))
+    return order[torch.from_numpy(np.concatenate([first, np.delete(np.arange(len(order)), first)]))]
+
+
+def _strays(places: np.ndarray, share: float) -> bool:
+    """Whether some beginning of an order has a member too many or too few of the class that has these places."""
+    ahead = np.arange(1, len(places) + 1) - share * (places + 1)  # with each member; without it by 1 − share less
+    return bool((ahead >= 1).any() or (ahead <= -share).any())
+
+
+def _tijdeman(places: list[np.ndarray], share: np.ndarray, number: int) -> np.ndarray:
+    """Of members at these places, by class, those of the first so many in Tijdeman's order, which never strays."""
     least, taken, first = 1 / (2 * len(places) - 2), np.zeros(len(places), dtype=int), np.empty(number, dtype=int)
     for rank in range(number):
         behind = share * (rank + 1) - taken
         chosen = np.where(behind > least - 1e-9, (1 - least - behind) / share, np.inf).argmin()
         first[rank] = places[chosen][taken[chosen]]
         taken[chosen] += 1
-    return order[torch.from_numpy(np.concatenate([first, np.delete(np.arange(len(order)), first)]))]
+    return first
 
 
 def evenly(number: int, most: int) -> list[int]:

@@ -146,12 +146,9 @@ def existing_file(path: str | Path, of_what: str = "") -> Path:
     Raises:
         FileNotFoundError: If there is none, or it is a folder, a pipe or a device.
     """
-    try:
-        if Path(path).is_file():
-            return Path(path)
-    except (OSError, ValueError):  # a name that no file can have, a folder that may not be entered
-        pass
-    raise FileNotFoundError(f"there is no file{of_what} {path}")
+    if not os.path.isfile(path):  # noqa: PTH113 - a Path raises where no file can have the name
+        raise FileNotFoundError(f"there is no file{of_what} {path}")
+    return Path(path)
 
 
 @contextmanager

@@ -136,7 +136,7 @@ class _UnknownError(Exception):
     """A value that has no name by what it holds."""
 
 
-def _feed(digest: "hashlib.blake2b", value: Any) -> None:
+def _feed(digest: hashlib.blake2b, value: Any) -> None:
     digest.update(f"<{type(value).__module__}.{type(value).__qualname__}>".encode())
     match value:
         case None | bool() | int() | float() | str() | torch.dtype() | torch.device() | torch.Size():
@@ -172,7 +172,7 @@ def _feed(digest: "hashlib.blake2b", value: Any) -> None:
     digest.update(b"</>")
 
 
-def _feed_source(digest: "hashlib.blake2b", what: Any) -> None:
+def _feed_source(digest: hashlib.blake2b, what: Any) -> None:
     """The name of a function or class, and the text of its module and those of its bases, on which it may lean.
 
     Of torch and torchvision the version says what they are.

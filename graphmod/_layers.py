@@ -55,8 +55,6 @@ def layer_names(model: nn.Module, pattern: str | Sequence[str] = "blocks") -> li
         >>> layer_names(model), layer_names(model, "*:ReLU")
         (['0', '2'], ['1'])
     """
-    if not isinstance(model, nn.Module):
-        raise TypeError(f"model must be a torch.nn.Module; got {type(model).__name__}")
     modules = {name: module for name, module in unwrapped(model).named_modules() if not _computes_weights(name)}
     chosen: set[str] = set()
     for one in patterns(pattern):
@@ -227,10 +225,15 @@ def _repeated_blocks(modules: Mapping[str, nn.Module]) -> list[str]:
 def unwrapped(model: nn.Module) -> nn.Module:
     """Returns the network inside what `torch.compile`, `DataParallel` and `DistributedDataParallel` wrap around it.
 
+    Raises:
+        TypeError: If the model is not a module.
+
     Example:
         >>> unwrapped(nn.DataParallel(nn.ReLU()))
         ReLU()
     """
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"model must be a torch.nn.Module; got {type(model).__name__}")
     while isinstance(model, nn.DataParallel | DistributedDataParallel | OptimizedModule):
         inner = model._orig_mod if isinstance(model, OptimizedModule) else model.module
         assert isinstance(inner, nn.Module)

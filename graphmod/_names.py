@@ -33,7 +33,5 @@ def natural_order(name: str) -> list[tuple[int, str]]:
         >>> sorted(["layer10", "layer2"], key=natural_order)
         ['layer2', 'layer10']
     """
-    texts_and_numbers = re.split(r"([0-9]+)", name)
-    key = [(-1, text) for text in texts_and_numbers]
-    key[1::2] = [(len(number), number) for number in (digits.lstrip("0") for digits in texts_and_numbers[1::2])]
-    return [(kind, text) for kind, text in key if kind >= 0 or text]
+    parts = ((text, digits.lstrip("0")) for text, digits in re.findall(r"([^0-9]+)|([0-9]+)", name))
+    return [(-1, text) if text else (len(number), number) for text, number in parts]

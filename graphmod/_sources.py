@@ -65,11 +65,7 @@ def _digits(split: str) -> Source:
 
 
 def _folder(path: Path, split: str) -> Source:
-    try:
-        there = path.is_dir()
-    except (OSError, ValueError):  # a name that no folder can have
-        there = False
-    if not there:
+    if not os.path.isdir(path):  # noqa: PTH112 - a Path raises where no folder can have the name
         raise FileNotFoundError(f"there is no folder {path}")
     extensions = set(Image.registered_extensions())
     base = path / split if (path / split).is_dir() else path
@@ -143,9 +139,8 @@ def _torchvision(name: str, split: str, root: str | Path, download: bool) -> Sou
         raise ValueError(
             f"torchvision:{name} cannot be read: {reason(error)}; use folder:PATH or pass tensors"
         ) from error
-    targets = getattr(data, "targets", None)
-    targets = getattr(data, "labels", None) if targets is None else targets
-    targets = getattr(data, "_labels", None) if targets is None else targets
+    named = (getattr(data, one, None) for one in ("targets", "labels", "_labels"))
+    targets = next((one for one in named if one is not None), None)
     if targets is None:
         raise ValueError(f"torchvision:{name} does not list its labels; use folder:PATH or pass tensors")
     labels = torch.as_tensor(targets).long()

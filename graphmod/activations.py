@@ -7,7 +7,7 @@ import re
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -157,15 +157,7 @@ def each_layer(
         >>> [name for name, rows in each_layer(model, torch.rand(100, 4), "all", max_memory="4KB")]
         ['0', '1', '2']
     """
-    free = limit = num_bytes(max_memory)
-    groups: list[list[str]] = [[]]
-    for name, size in layer_sizes(model, samples, layers, pool=pool).items():
-        if size > free and groups[-1]:
-            groups.append([])
-            free = limit
-        groups[-1].append(name)
-        free -= size
-    for group in groups:
+    for group in groups_that_fit(layer_sizes(model, samples, layers, pool=pool), max_memory):
         found = layer_activations(model, samples, group, pool=pool, max_memory=max_memory, **options)
         for name in group:
             yield str(name), found.pop(name)
@@ -193,6 +185,28 @@ def layer_sizes(
     """
     few = layer_activations(model, samples[:2], layers, pool=pool, progress=False)
     return {LayerName(name): rows[0].nbytes * len(samples) for name, rows in few.items()}
+
+
+def groups_that_fit(sizes: Mapping[str, int], max_memory: int | str) -> list[list[str]]:
+    """Splits layers, in their order, into groups that take no more than that together; one that takes more is alone.
+
+    Args:
+        sizes: What each layer takes, in bytes.
+        max_memory: As in `each_layer`.
+
+    Example:
+        >>> groups_that_fit({"conv1": 3, "conv2": 2, "fc": 9}, 5)
+        [['conv1', 'conv2'], ['fc']]
+    """
+    free = limit = num_bytes(max_memory)
+    groups: list[list[str]] = []
+    for name, size in sizes.items():
+        if size > free or not groups:
+            groups.append([])
+            free = limit
+        groups[-1].append(name)
+        free -= size
+    return groups
 
 
 def _rows(name: str, output: Any, samples: Any, pool: Pool) -> Tensor:

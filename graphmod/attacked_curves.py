@@ -1,7 +1,6 @@
 """What an attack does to the separation of the classes, layer by layer, beside what its controls do."""
 
 from collections.abc import Mapping, Sequence
-from statistics import NormalDist
 from typing import Any
 
 import pandas as pd
@@ -16,7 +15,7 @@ from .graphs._dynamic import DynamicGraph
 from .inputs import predictions
 from .metrics.label_overlap import label_overlap
 from .metrics.modularity import modularity
-from .uncertainty import standard_error
+from .uncertainty import num_errors, standard_error
 
 
 def attacked_curves(
@@ -147,15 +146,13 @@ def first_departure(curves: pd.DataFrame, *, confidence: float = 0.95) -> pd.Dat
         first layer whose Q is outside clean Q ± z SE (missing where there is none), `change_there` of Q, and
         `change_last`, that in the last layer.
     """
-    if not 0 < confidence < 1:
-        raise ValueError(f"confidence must be in (0, 1); got {confidence}")
+    reach = num_errors(confidence)
     every = curves[curves.samples == "all"]
     clean = every[every.condition == "clean"].set_index("layer")
-    width = NormalDist().inv_cdf((1 + confidence) / 2) * clean.standard_error
     rows = []
     for name, one in every[every.condition != "clean"].groupby("condition", sort=False):
         change = one.set_index("layer").modularity - clean.modularity
-        outside = change[change.abs() > width]
+        outside = change[change.abs() > reach * clean.standard_error]
         layer = outside.index[0] if len(outside) else None
         depth = int(clean.depth[layer]) if layer else None
         rows.append((name, layer, depth, outside.iloc[0] if layer else None, change.iloc[-1]))

@@ -26,7 +26,7 @@ from .graphs import find_graph
 from .graphs._dynamic import SAVED, DynamicGraph
 from .graphs._topk import check_k
 from .inputs import num_copies
-from .metrics import Metric, Metrics, find_metric
+from .metrics import Metric, Metrics, find_metrics
 from .metrics.modularity import modularity_terms
 from .pooling import Pool
 from .samples import Order, collect, collect_draws, collect_inputs
@@ -90,8 +90,7 @@ def dynamic_graph(
     _check_classes(y, k)
     order = layer_sizes(model, x, layers, pool=pool)
     work, home = Finished("graph", model, x, y, pool, graph, k, graph_options), next(model.parameters(), x).device
-    if place := "cpu" if home.type == "mps" else None:  # which has no float64
-        home = torch.device(place)
+    place = torch.device("cpu") if home.type == "mps" else None  # which has no float64
     there = agreed({name: file for name in order if (file := work.done(name))})
     missing, own = [name for name in order if name not in there], own_rows(len(x))  # each process runs its samples
     activations = each_layer(
@@ -102,7 +101,7 @@ def dynamic_graph(
     shown = not progress or None  # None: on a terminal only
     for name in tqdm(order, f"{title} graphs".strip(), leave=False, unit="layer", disable=shown):
         if name in there:
-            graphs[str(name)] = next(iter(DynamicGraph.load(there[name]).values())).to(home)
+            graphs[str(name)] = next(iter(DynamicGraph.load(there[name]).values())).to(place or home)
             continue
         features = all_rows(next(activations)[1], len(x))
         graphs[str(name)] = graph(features, k, y=y.to(features.device), layer=str(name), **graph_options)
@@ -188,8 +187,7 @@ def measure(graphs: DynamicGraph | Iterable[DynamicGraph], metrics: Metrics = mo
         ['modularity', 'overlap', 'expected', 'maximum', 'normalized']
     """
     repeats = graphs if isinstance(graphs, Iterable) and not isinstance(graphs, DynamicGraph) else [graphs]
-    several = [metrics] if callable(metrics) or isinstance(metrics, str) else metrics
-    functions = list(map(find_metric, several))
+    functions = find_metrics(metrics)
     rows = []
     for repeat, one in enumerate(repeats):
         if not isinstance(one, DynamicGraph):

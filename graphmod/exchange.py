@@ -39,7 +39,9 @@ def to_networkx(graph: Data) -> "networkx.Graph":
 
     source, target, attributes = _edges(graph)
     peer = networkx.Graph(**_whole(graph))
-    peer.add_nodes_from(enumerate(_nodes(graph)))
+    peer.add_nodes_from(range(graph.num_nodes))
+    for name, values in _nodes(graph).items():
+        networkx.set_node_attributes(peer, dict(enumerate(values)), name)
     rows = zip(*attributes.values(), strict=True)
     peer.add_edges_from(
         (i, j, dict(zip(attributes, row, strict=True))) for i, j, row in zip(source, target, rows, strict=True)
@@ -90,11 +92,8 @@ def to_igraph(graph: Data) -> "igraph.Graph":
     import igraph
 
     source, target, attributes = _edges(graph)
-    nodes = _nodes(graph)
-    return igraph.Graph(
-        len(nodes), zip(source, target, strict=True), graph_attrs=_whole(graph), edge_attrs=attributes,
-        vertex_attrs={name: [node[name] for node in nodes] for name in nodes[0]} if nodes else {},
-    )  # fmt: skip
+    pairs, nodes = zip(source, target, strict=True), _nodes(graph)
+    return igraph.Graph(graph.num_nodes, pairs, graph_attrs=_whole(graph), vertex_attrs=nodes, edge_attrs=attributes)
 
 
 def from_igraph(peer: "igraph.Graph") -> Data:
@@ -130,12 +129,12 @@ def _edges(graph: Data) -> tuple[list[int], list[int], dict[str, list[Any]]]:
     return first.tolist(), second.tolist(), held
 
 
-def _nodes(graph: Data) -> list[dict[str, int]]:
-    """What each node holds."""
+def _nodes(graph: Data) -> dict[str, list[int]]:
+    """What the nodes hold."""
     held = {} if graph.y is None else {"y": graph.y.tolist()}
     if "edge_chosen" in graph:
         held["sample"] = list(range(int(graph.num_nodes)))
-    return [{name: values[node] for name, values in held.items()} for node in range(int(graph.num_nodes))]
+    return held
 
 
 def _whole(graph: Data) -> dict[str, str]:

@@ -166,12 +166,7 @@ def plan_removal(
         raise ValueError(f"give either num_layers or max_macs; got {num_layers} and {max_macs}")
     x, y = collect(samples, labels)
     model = unwrapped(model)
-    layers = [layers] if isinstance(layers, str) else layers
-    names = None if isinstance(layers, pd.DataFrame) else layers
-    table = layers if isinstance(layers, pd.DataFrame) else removable_layers(model, x[:2], layers)
-    if names is not None:
-        check_removable(table, names)
-    left = [layer for layer in that_can_go(table) if names is None or layer in names]
+    left = _candidates(model, x[:2], layers)
     if num_layers is not None and not (isinstance(num_layers, Integral) and 1 <= num_layers <= len(left)):
         raise ValueError(f"num_layers must be from 1 to {len(left)}, the layers that can go; got {num_layers}")
     limit = None if max_macs is None else macs_limit(model, x[:1], left, max_macs)
@@ -190,12 +185,10 @@ def plan_removal(
                     f"criterion {name!r} must give a damage for each layer; there is none for {missing[0]!r}"
                 )
             damage = {layer: math.inf if math.isnan(worth) else worth for layer, worth in damage.items()}
-            layer = min(left, key=damage.__getitem__)
+            layer, *following = sorted(left, key=damage.__getitem__)
             reason = f"{name}: {damage[layer]:.4g}, the least of {len(left)}"
+            reason += f"; next {following[0]}, {damage[following[0]]:.4g}" if following else ""
             left.remove(layer)
-            if left:
-                following = min(left, key=damage.__getitem__)
-                reason += f"; next {following}, {damage[following]:.4g}"
             removed.append(layer)
             check_together(model, x[:2], removed)
             now = cost(without(model, removed), x[:1])
@@ -203,6 +196,18 @@ def plan_removal(
             rows.append({**row, "macs": now["macs"], "num_parameters": now["num_parameters"]})
             bar.update()
     return pd.DataFrame(rows)
+
+
+def _candidates(model: nn.Module, sample: Tensor, layers: str | Sequence[str] | pd.DataFrame | None) -> list[str]:
+    """The layers that may go, as `plan_removal` is told them."""
+    if isinstance(layers, pd.DataFrame):
+        return that_can_go(layers)
+    names = [layers] if isinstance(layers, str) else layers
+    table = removable_layers(model, sample, names)
+    if names is None:
+        return that_can_go(table)
+    check_removable(table, names)
+    return [layer for layer in that_can_go(table) if layer in names]
 
 
 def macs_limit(model: nn.Module, sample: Tensor, layers: Sequence[str], max_macs: float) -> float:

@@ -148,26 +148,10 @@ def write_report(
     """
     path, parts = Path(path), []
     for name, text in studies.items():
-        folder = path.parent / name
         parts.append(f'<section id="{escape(name)}"><h2>{escape(name.replace("_", " "))}</h2>')
         parts += [f"<p>{escape(paragraph)}</p>" for paragraph in text.split("\n\n") if paragraph.strip()]
-        if name in without:
-            parts.append("</section>")
-            continue
-        if not (folder / SETTINGS).is_file():
-            raise FileNotFoundError(f"there is no result in {folder}")
-        for figure in sorted(folder.glob("*.png"), key=lambda one: (one.stem != "figure", one.stem)):
-            data = base64.b64encode(figure.read_bytes()).decode()
-            parts.append(f'<img alt="{escape(name)}: {escape(figure.stem)}" src="data:image/png;base64,{data}">')
-        for table in sorted(folder.glob("*.csv"), key=lambda one: (one.stem != "table", one.stem)):
-            with readable(table, "a table"):
-                content = pd.read_csv(table)
-            shown = content.head(rows).to_html(index=False, float_format="{:.4g}".format, border=0, na_rep="")
-            count = f"{len(content)} rows" + (f", the first {rows}" if len(content) > rows else "")
-            opened = " open" if table.stem == "table" else ""
-            parts.append(f"<details{opened}><summary>{escape(table.name)}: {count}</summary>{shown}</details>")
-        settings = escape((folder / SETTINGS).read_text(encoding="utf-8", errors="replace")[:20_000])
-        parts.append(f"<details><summary>{SETTINGS}</summary><pre>{settings}</pre></details></section>")
+        parts += [] if name in without else _of_result(path.parent / name, rows)
+        parts.append("</section>")
     links = " · ".join(f'<a href="#{escape(name)}">{escape(name.replace("_", " "))}</a>' for name in studies)
     with atomic_file(path) as temporary:
         temporary.write_text(
@@ -176,6 +160,24 @@ def write_report(
             f"<h1>{escape(title)}</h1><nav>{links}</nav>{''.join(parts)}</html>\n",
             encoding="utf-8",
         )
+
+
+def _of_result(folder: Path, rows: int) -> Iterator[str]:
+    """The figures, tables and settings of a result as HTML."""
+    if not (folder / SETTINGS).is_file():
+        raise FileNotFoundError(f"there is no result in {folder}")
+    for figure in sorted(folder.glob("*.png"), key=lambda one: (one.stem != "figure", one.stem)):
+        data = base64.b64encode(figure.read_bytes()).decode()
+        yield f'<img alt="{escape(folder.name)}: {escape(figure.stem)}" src="data:image/png;base64,{data}">'
+    for table in sorted(folder.glob("*.csv"), key=lambda one: (one.stem != "table", one.stem)):
+        with readable(table, "a table"):
+            content = pd.read_csv(table)
+        shown = content.head(rows).to_html(index=False, float_format="{:.4g}".format, border=0, na_rep="")
+        count = f"{len(content)} rows" + (f", the first {rows}" if len(content) > rows else "")
+        opened = " open" if table.stem == "table" else ""
+        yield f"<details{opened}><summary>{escape(table.name)}: {count}</summary>{shown}</details>"
+    settings = escape((folder / SETTINGS).read_text(encoding="utf-8", errors="replace")[:20_000])
+    yield f"<details><summary>{SETTINGS}</summary><pre>{settings}</pre></details>"
 
 
 def environment() -> dict[str, Any]:

@@ -117,25 +117,28 @@ def prune_and_train(
     parts.append(train_alike(networks, *left, epochs=epochs, teacher=whole, teacher_weight=teacher_weight, **options))
     table = table.merge(summarize_training(parts[-1]))
     shown = draw(test[1], min(MEASURED, len(test[1])), seed=seed)[0]
-    points = {name.partition("@")[0] for name in layer_sizes(whole, test[0][:2])}
-    names = [names_before(whole, plan.layer) for plan in plans.values()]  # "blocks" of what is left may be others
-    curves = {}
-    for (name, network), before in zip(networks.items(), names, strict=True):
-        if layers := [LayerName(now) for now, was in before.items() if was in points]:
-            curve = modularity_curve(network, test[0][shown], test[1][shown], layers=layers, progress=progress)
-            curves[name] = curve.assign(layer=_names(curve.layer, before))
-    table["last_q"] = table.network.map({name: curve.modularity.iloc[-1] for name, curve in curves.items()})
+    curves = _curves(networks, plans, test[0][shown], test[1][shown], progress)
+    table["last_q"] = table.network.map(curves.drop_duplicates("network", keep="last").set_index("network").modularity)
     table["latency"] = table.network.map(latency(networks, test[0][:batch_size]))
+    return Retrained(networks, plans, table, pd.concat(parts, ignore_index=True), curves, held)
+
+
+def _curves(
+    networks: Mapping[str, nn.Module], plans: Mapping[str, pd.DataFrame], x: Tensor, y: Tensor, progress: bool
+) -> pd.DataFrame:
+    """The curves of networks at the blocks of the whole one, under their names and depths there."""
+    whole = networks["whole"]
+    points = {name.partition("@")[0] for name in layer_sizes(whole, x[:2])}
+    curves = {}
+    for name, network in networks.items():
+        before = names_before(whole, plans[name].layer)  # "blocks" of what is left may be others
+        if layers := [LayerName(now) for now, was in before.items() if was in points]:
+            curve = modularity_curve(network, x, y, layers=layers, progress=progress)
+            parts = curve.layer.str.partition("@")  # the number of a call stays
+            curves[name] = curve.assign(layer=parts[0].map(before) + parts[1] + parts[2])
     places = curves["whole"][["layer", "depth"]]
     placed = [curve.drop(columns="depth").merge(places).assign(network=name) for name, curve in curves.items()]
-    curve = pd.concat(placed, ignore_index=True)
-    return Retrained(networks, plans, table, pd.concat(parts, ignore_index=True), curve, held)
-
-
-def _names(layers: pd.Series, before: Mapping[str, str]) -> pd.Series:
-    """The names of layers in the whole network; of one that runs several times, with the number of its call."""
-    parts = layers.str.partition("@")
-    return parts[0].map(before) + parts[1] + parts[2]
+    return pd.concat(placed, ignore_index=True)
 
 
 def train_alike(

@@ -7,10 +7,10 @@ import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
-from torch_geometric.data import Batch, Data
+from torch_geometric.data import Data
 
 from ._tensors import is_plain, kind
-from .metrics._inputs import chosen_edges, mean_over_nodes, undirected_edges
+from .metrics._inputs import check_one_graph, chosen_edges, mean_over_nodes, undirected_edges
 
 Activations = Mapping[str, Tensor] | Iterable[tuple[str, Tensor]]
 """Features `[N, D]` by layer, or pairs of both that come one after the other, so that not all need be in memory."""
@@ -291,10 +291,6 @@ def _check_features(x: Tensor, name: str) -> None:
 
 
 def _check_graphs(a: Data, b: Data) -> None:
-    for graph in (a, b):
-        if not isinstance(graph, Data):
-            raise TypeError(f"a graph must be a torch_geometric Data; got {type(graph).__name__}")
-        if isinstance(graph, Batch):
-            raise TypeError(f"expected one graph; got a Batch of {graph.num_graphs}: take them one by one")
-    if a.num_nodes != b.num_nodes:
-        raise ValueError(f"both graphs must have the same nodes; got {a.num_nodes} and {b.num_nodes}")
+    one, other = check_one_graph(a), check_one_graph(b)
+    if one != other:
+        raise ValueError(f"both graphs must have the same nodes; got {one} and {other}")

@@ -1,5 +1,6 @@
 """Activations that are already there, read a layer at a time: NumPy archives, safetensors, folders of arrays."""
 
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -37,10 +38,8 @@ class StoredActivations(Mapping[str, Tensor]):
 
     def __init__(self, path: str | Path) -> None:
         self._path = Path(path)
-        try:
-            self._kind = "folder" if self._path.is_dir() else existing_file(path, " or folder").suffix
-        except (OSError, ValueError):  # a name that no file can have, a folder that may not be entered
-            raise FileNotFoundError(f"there is no file or folder {path}") from None
+        is_folder = os.path.isdir(path)  # noqa: PTH112 - a Path raises where no folder can have the name
+        self._kind = "folder" if is_folder else existing_file(path, " or folder").suffix
         if self._kind == "folder":
             visible = [file.stem for file in self._path.glob("*.npy") if not file.name.startswith(".")]
             self._layers = sorted(visible, key=natural_order)

@@ -45,11 +45,9 @@ def removable_layers(
         >>> removable_layers(model).iloc[:2].to_numpy().tolist()
         [['0', False, 'takes 4 channels and gives 8'], ['2', True, '']]
     """
-    if not isinstance(model, nn.Module):
-        raise TypeError(f"model must be a torch.nn.Module; got {type(model).__name__}")
+    model = unwrapped(model)
     if sample is not None and not isinstance(sample, Tensor):
         raise TypeError(f"sample must be a tensor; got {type(sample).__name__}")
-    model = unwrapped(model)
     parts = chain_layers(model)
     places = _places(model, parts, within=sample is None)
     reasons = {name: places[name] or _static_reason(model.get_submodule(name)) for name in parts}
@@ -116,18 +114,18 @@ def _is_described(model: nn.Module, layers: Iterable[str], smaller: nn.Module) -
 
     Of one that its config did not describe before, as with a head of one's own, nothing is asked.
     """
-    whole, parts = described(model), chain_layers(model)
+    whole = described(model)
     if whole is None or whole.state_dict().keys() != model.state_dict().keys():
         return True
-    cut(whole, [name for layer in layers for name in parts[layer]])
+    cut(whole, _modules_of(model, layers))
     again = described(smaller)
     return again is not None and form(again) == form(whole)
 
 
 def without(model: nn.Module, layers: Iterable[str]) -> nn.Module:
     """Returns a copy without some layers, for which it was checked that they can go."""
-    parts, smaller = chain_layers(model), copied(model)
-    cut(smaller, [name for layer in layers for name in parts[layer]])
+    smaller = copied(model)
+    cut(smaller, _modules_of(model, layers))
     return smaller
 
 
@@ -138,10 +136,16 @@ def names_before(model: nn.Module, layers: Iterable[str]) -> dict[str, str]:
         >>> names_before(nn.ModuleList([nn.Linear(2, 2), nn.Linear(2, 2)]), ["0"])
         {'': '', '0': '1'}
     """
-    smaller, parts = copied(model), chain_layers(model)
+    smaller = copied(model)
     before = {module: name for name, module in smaller.named_modules()}
-    cut(smaller, [name for layer in layers for name in parts[layer]])
+    cut(smaller, _modules_of(model, layers))
     return {name: before[module] for name, module in smaller.named_modules()}
+
+
+def _modules_of(model: nn.Module, layers: Iterable[str]) -> list[str]:
+    """Returns the names of layers, and of what goes with them."""
+    parts = chain_layers(model)
+    return [name for layer in layers for name in parts[layer]]
 
 
 def that_can_go(table: pd.DataFrame) -> list[str]:
@@ -172,11 +176,10 @@ def check_together(model: nn.Module, sample: Tensor, layers: Iterable[str]) -> N
 
     So it is where the network counts its layers, and takes something from the middle one, or from the fourth.
     """
-    parts = chain_layers(model)
-    layers = sorted(layers, key=list(parts).index)
+    layers = sorted(layers, key=list(chain_layers(model)).index)
     if len(layers) < 2:
         return
-    if reason := hidden_uses(model, sample, {"": [name for layer in layers for name in parts[layer]]})[""]:
+    if reason := hidden_uses(model, sample, {"": _modules_of(model, layers)})[""]:
         raise ValueError(f"layers {', '.join(layers)} can go one by one, but not together: what they do {reason}")
 
 
@@ -188,12 +191,10 @@ def skip_layers(model: nn.Module, layers: Iterable[str], sample: Tensor) -> nn.M
         layers: Names in `removable_layers`.
         sample: One batch of input.
     """
-    layers = list(layers)
-    parts = chain_layers(model)
-    seen = run_once(model, sample[:2], {layer: parts[layer] for layer in layers}, keep="outputs")
-    copy = copied(model)
-    for layer in layers:
-        skip(copy, parts[layer], seen[layer].output)
+    parts, copy = chain_layers(model), copied(model)
+    chosen = {layer: parts[layer] for layer in layers}
+    for layer, one in run_once(model, sample[:2], chosen, keep="outputs").items():
+        skip(copy, parts[layer], one.output)
     return copy
 
 

@@ -19,7 +19,7 @@ from ._passes import copied
 from .activations import layer_sizes
 from .curves import dynamic_graph, measure
 from .graphs._topk import check_k
-from .metrics import Metrics
+from .metrics import Metrics, find_metrics
 from .metrics.modularity import modularity_terms
 from .models import load_weights
 from .samples import collect_inputs
@@ -93,8 +93,7 @@ class ModularityTracker:
             self._layers = list(layer_sizes(model, self._samples, layers, pool=options.get("pool", "flatten")))
         check_k(k, len(self._samples))
         self._model, self._every, self._k = model, every, k
-        self._metrics = [metrics] if callable(metrics) else list(metrics)
-        self._path, self._writer, self._options = path, writer, options
+        self._metrics, self._path, self._writer, self._options = find_metrics(metrics), path, writer, options
         self.table = pd.DataFrame(columns=list(COLUMNS)).astype(COLUMNS)
         self._found = path is not None and Path(path).exists()  # and not yet gone on with
         if path is not None and self._found:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 
 from ._chains import Skip, chain_layers, first_argument, rows_of, run_once, skip_like
 from ._passes import hooks, layer_of, watched
-from .activations import num_bytes
+from .activations import groups_that_fit, num_bytes
 from .inputs import forward, output_tensor
 
 
@@ -77,11 +78,7 @@ def without_each(
         features: dict[str, list[Tensor]] = {name: [] for name in at}
         with hooks() as hook, _replaced(model, given):
             for name, rows in features.items():
-                hook(
-                    layer_of(model, name).register_forward_hook(
-                        lambda _module, _inputs, output, rows=rows: rows.append(rows_of(output))
-                    )
-                )
+                hook(layer_of(model, name).register_forward_hook(partial(_record, rows)))
             head, outputs = _run(model, batches, layers)
         found = {name: torch.cat(rows) for name, rows in features.items()}
         yield Trial(layer, found, head, outputs)
@@ -131,19 +128,14 @@ def around_each(
     """
     parts = chain_layers(model)
     seen = run_once(model, samples[:2], {layer: parts[layer] for layer in layers}, keep="inputs and outputs")
-    free = limit = num_bytes(max_memory)
-    groups: list[list[str]] = [[]]
-    for layer in sorted(seen, key=lambda name: seen[name].place):
-        size = (output_tensor(seen[layer].output)[0].nbytes + seen[layer].input[0].nbytes) * len(samples)
-        if size > free and groups[-1]:
-            groups.append([])
-            free = limit
-        groups[-1].append(layer)
-        free -= size
-    for group in groups:
+    sizes = {
+        layer: (output_tensor(one.output)[0].nbytes + one.input[0].nbytes) * len(samples)
+        for layer, one in sorted(seen.items(), key=lambda item: item[1].place)
+    }
+    for group in groups_that_fit(sizes, max_memory):
+        chosen = {layer: parts[layer] for layer in group}
         rows: dict[str, list[tuple[Tensor, Tensor]]] = {layer: [] for layer in group}
         for x in samples.split(batch_size):
-            chosen = {layer: parts[layer] for layer in group}
             for layer, one in run_once(model, x, chosen, keep="inputs and outputs").items():
                 rows[layer].append((rows_of(one.input), rows_of(one.output)))
         for layer in group:
@@ -158,14 +150,14 @@ def _given_to_the_last_linear(model: nn.Module, layers: Sequence[str]) -> Iterat
     What runs before or in a layer that may go, or is gone, is forgotten.
     """
     latest: dict[str, Any] = {}
+
+    def note(_module: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any]) -> None:
+        latest["x"] = first_argument(inputs, named)
+
     with hooks() as hook:
         for name, module in model.named_modules():
             if isinstance(module, nn.Linear):
-                hook(
-                    module.register_forward_pre_hook(
-                        lambda _module, inputs, named: latest.update(x=first_argument(inputs, named)), with_kwargs=True
-                    )
-                )
+                hook(module.register_forward_pre_hook(note, with_kwargs=True))
             if name in layers or isinstance(module, Skip):
                 hook(module.register_forward_hook(lambda *_: latest.clear()))
         yield latest
@@ -191,6 +183,10 @@ def _replaced(model: nn.Module, forwards: Mapping[str, Callable[..., Any]]) -> I
             del module.forward
         for module, forward in own.items():
             module.forward = forward
+
+
+def _record(rows: list[Tensor], _module: nn.Module, _inputs: Any, output: Any) -> None:
+    rows.append(rows_of(output))
 
 
 def _hand_on(output: Any) -> Callable[..., Any]:

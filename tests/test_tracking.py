@@ -84,6 +84,13 @@ def test_a_step_is_the_curve_of_that_moment(hard) -> None:
         assert new.epoch.unique().tolist() == [row["epoch"]]
 
 
+def test_a_metric_by_its_name_as_in_measure(hard) -> None:
+    tracker = ModularityTracker(network(), *hard, metrics="knn_accuracy")
+    assert set(tracker.step(0).metric) == {"knn_accuracy"}
+    with pytest.raises(ValueError, match="there is no graphmod.metrics member named 'knn'; the nearest are 'knn_accur"):
+        ModularityTracker(network(), *hard, metrics=["modularity", "knn"])
+
+
 def test_every_and_other_metrics_and_an_epoch_again(hard) -> None:
     model = network()
     tracker = ModularityTracker(model, *hard, "*:Linear", every=2, metrics=knn_accuracy)

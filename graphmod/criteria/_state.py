@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import Any
 
 from torch import Tensor, nn
@@ -48,9 +47,9 @@ class State:
         """Runs the network without each of the layers in turn, see `graphmod.trials.without_each`."""
         return without_each(self.model, self.images, self.layers, at)
 
-    def around(self, layers: Sequence[str] | None = None) -> Iterator[tuple[str, Tensor, Tensor]]:
+    def around(self) -> Iterator[tuple[str, Tensor, Tensor]]:
         """Yields each layer with its input and its output `[N, D]`, see `graphmod.trials.around_each`."""
-        return around_each(self.model, self.images, self.layers if layers is None else layers)
+        return around_each(self.model, self.images, self.layers)
 
     def gains(self) -> dict[str, float]:
         """Returns, by layer, the modularity of its output less that of its input."""
@@ -62,8 +61,8 @@ class State:
 
     def stages(self) -> dict[str, list[str]]:
         """Returns the layers that can go by their stage: those of one holder whose outputs have one size, in order."""
-        around = partial(around_each, self.intact, self.images[:2], self.layers)
-        sizes = self.once("sizes", lambda: {layer: after.shape[1] for layer, _, after in around()})
+        few = replace(self, model=self.intact, images=self.images[:2])
+        sizes = self.once("sizes", lambda: {layer: after.shape[1] for layer, _, after in few.around()})
         found: dict[str, list[str]] = {}
         for layer in self.layers:
             found.setdefault(f"{layer.rpartition('.')[0]} {sizes[layer]}", []).append(layer)

@@ -35,3 +35,16 @@ def find_metric(name: str | Callable[..., Any]) -> Callable[..., Any]:
     if not isinstance(name, str):
         raise TypeError(f"metrics must be names such as 'modularity' or functions of a graph; got {name!r}")
     return member(__name__, name)
+
+
+def find_metrics(metrics: Metrics) -> list[Metric]:
+    """Returns one or more metrics, given as functions or by name, as a list of functions.
+
+    Raises:
+        TypeError, ValueError: As `find_metric`.
+
+    Example:
+        >>> [metric.__name__ for metric in find_metrics("homophily")]
+        ['homophily']
+    """
+    return list(map(find_metric, [metrics] if callable(metrics) or isinstance(metrics, str) else metrics))

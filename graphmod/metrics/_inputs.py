@@ -74,6 +74,14 @@ def check_nodes(graph: Data) -> int:
     return num_nodes
 
 
+def check_one_graph(graph: Data) -> int:
+    """As `check_nodes`; raises a TypeError also if it is a batch of several graphs."""
+    num_nodes = check_nodes(graph)
+    if isinstance(graph, Batch):
+        raise TypeError(f"expected one graph; got a Batch of {graph.num_graphs}: take them one by one")
+    return num_nodes
+
+
 def check_resolution(resolution: float) -> None:
     """Raises a ValueError unless γ is at least 0 and finite."""
     if not 0 <= resolution < float("inf"):
@@ -139,8 +147,7 @@ def undirected_edges(graph: Data) -> tuple[Tensor, Tensor, Tensor]:
         TypeError: If the graph is a batch of several.
         ValueError: As `edge_weights`.
     """
-    if isinstance(graph, Batch):
-        raise TypeError(f"expected one graph; got a Batch of {graph.num_graphs}: take them one by one")
+    check_one_graph(graph)
     weight, (source, target) = edge_weights(graph), graph.edge_index
     pairs, pair = (source.minimum(target) * graph.num_nodes + source.maximum(target)).unique(return_inverse=True)
     weight = scatter(weight, pair, dim_size=len(pairs)) / 2

@@ -36,15 +36,14 @@ class ResidualBlock(nn.Module):
             convolution = nn.Conv2d(widths[i], widths[i + 1], kernel, step, padding=kernel // 2, bias=False)
             self.add_module(f"conv{i + 1}", convolution)
             self.add_module(f"bn{i + 1}", nn.BatchNorm2d(widths[i + 1]))
-        self.shortcut: nn.Module = nn.Sequential()
-        if stride != 1 or in_channels != out_channels:
-            self.shortcut = (
-                PadShortcut(in_channels, out_channels, stride)
-                if pad
-                else nn.Sequential(
-                    nn.Conv2d(in_channels, out_channels, 1, stride, bias=False), nn.BatchNorm2d(out_channels)
-                )
-            )
+        self.shortcut: nn.Module
+        if stride == 1 and in_channels == out_channels:
+            self.shortcut = nn.Sequential()
+        elif pad:
+            self.shortcut = PadShortcut(in_channels, out_channels, stride)
+        else:
+            convolution = nn.Conv2d(in_channels, out_channels, 1, stride, bias=False)
+            self.shortcut = nn.Sequential(convolution, nn.BatchNorm2d(out_channels))
 
     def forward(self, x: Tensor) -> Tensor:
         """Takes `[N, C, H, W]` to `[N, C', H / stride, W / stride]`."""
