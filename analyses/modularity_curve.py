@@ -100,8 +100,9 @@ def main(
         curves = {name: summarize(values) for name, values in measured.items()}
         curve = curves.pop(label)
         tables = {"table": curve, "repeats": measured[label], **{f"beside/{name}": one for name, one in curves.items()}}
-        if (beside := curves | references) and len(curve) > 1:  # one layer has no order
-            tables["agreement"] = compare_curves(curve, beside)
+        beside = curves | references
+        if ordered := {name: one for name, one in beside.items() if min(len(one), len(curve)) > 1}:  # not of one layer
+            tables["agreement"] = compare_curves(curve, ordered)
         for name, table in tables.items():
             write_table(folder / f"{name}.csv", table)
         write_figure(folder / "figure.png", plot_curve(curve, label=label, beside=beside))

@@ -1,6 +1,5 @@
 """Ablation: what of a modularity curve is the network's, and what is the graph's."""
 
-import warnings
 from collections.abc import Iterator, Sequence
 from functools import partial
 from itertools import product
@@ -14,6 +13,7 @@ from tqdm.auto import tqdm
 from ._finished import Finished
 from ._names import unknown
 from .activations import each_layer, layer_sizes
+from .curve_tables import constant_allowed
 from .graphs._build import Symmetrize, neighbor_graph
 from .graphs._topk import Metric, nearest_neighbors
 from .graphs.euclidean_knn import self_tuning
@@ -131,8 +131,7 @@ def rank_stability(table: pd.DataFrame, **default: Any) -> pd.DataFrame:
     key = tuple(wanted[name] for name in SETTINGS)
     if key not in mean.index:
         raise ValueError(f"the default {wanted} is not one of the settings in the table; name one that is")
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="An input array is constant")
+    with constant_allowed():
         spearman = mean.T.corrwith(mean.loc[key], method="spearman")
     found = pd.DataFrame({"spearman": spearman, "largest_difference": (mean - mean.loc[key]).abs().max(axis=1)})
     found["k_reaches_class"] = table.groupby(SETTINGS).k_reaches_class.any()

@@ -1,9 +1,19 @@
 """Tables of curves: their means over repeats, and how far they agree."""
 
-from collections.abc import Mapping
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 import numpy as np
 import pandas as pd
+
+
+@contextmanager
+def constant_allowed() -> Iterator[None]:
+    """Lets the rank correlation with a constant curve be NaN without a warning."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="An input array is constant")
+        yield
 
 
 def summarize(values: pd.DataFrame) -> pd.DataFrame:
@@ -76,10 +86,11 @@ def compare_curves(curve: pd.DataFrame, others: Mapping[str, pd.DataFrame]) -> p
 
     Returns:
         One row for each of the others: `other`, `num_layers` (its own), `spearman`, the rank correlation over the
-        layers of the curve, `largest_difference` of Q in absolute value, and `at`, the layer where that is.
+        layers of the curve (NaN where one of both is constant), `largest_difference` of Q in absolute value, and `at`,
+        the layer where that is.
 
     Raises:
-        ValueError: If the curve has one layer only.
+        ValueError: If a curve has one layer only.
 
     Example:
         >>> curve = pd.DataFrame({"layer": list("abc"), "depth": [1, 2, 3], "modularity": [0.1, 0.2, 0.75]})
@@ -87,7 +98,7 @@ def compare_curves(curve: pd.DataFrame, others: Mapping[str, pd.DataFrame]) -> p
         >>> compare_curves(curve, {"a shorter one": other}).round(3).to_numpy().tolist()
         [['a shorter one', 2, 1.0, 0.2, 'b']]
     """
-    if len(curve) < 2:
+    if min(map(len, [curve, *others.values()])) < 2:
         raise ValueError("a curve of one layer cannot be compared with others; select two layers or more")
     rows = []
     for name, other in others.items():
@@ -96,6 +107,7 @@ def compare_curves(curve: pd.DataFrame, others: Mapping[str, pd.DataFrame]) -> p
         own = (curve.depth - curve.depth.min()) / (curve.depth.max() - curve.depth.min())
         stretched = pd.Series(np.interp(own, relative, other.modularity), curve.index)
         difference = (curve.modularity - stretched).abs()
-        spearman = curve.modularity.corr(stretched, method="spearman")
+        with constant_allowed():
+            spearman = curve.modularity.corr(stretched, method="spearman")
         rows.append((name, len(other), spearman, difference.max(), curve.layer.iloc[int(difference.argmax())]))
     return pd.DataFrame(rows, columns=["other", "num_layers", "spearman", "largest_difference", "at"])

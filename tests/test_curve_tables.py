@@ -57,6 +57,16 @@ def test_one_layer_is_no_curve_to_compare() -> None:
     curve = pd.DataFrame({"layer": ["a"], "depth": [3], "modularity": [0.5]})
     with pytest.raises(ValueError, match="a curve of one layer cannot be compared with others; select two layers"):
         compare_curves(curve, {"other": pd.DataFrame({"depth": [1, 2], "modularity": [0.1, 0.2]})})
+    longer = pd.DataFrame({"layer": ["a", "b"], "depth": [1, 2], "modularity": [0.1, 0.2]})
+    with pytest.raises(ValueError, match="a curve of one layer cannot be compared with others; select two layers"):
+        compare_curves(longer, {"other": curve})
+
+
+def test_a_constant_curve_has_no_order() -> None:
+    curve = pd.DataFrame({"layer": ["a", "b"], "depth": [1, 2], "modularity": [0.1, 0.2]})
+    (row,) = compare_curves(curve, {"flat": curve.assign(modularity=0.1)}).to_dict("records")
+    assert np.isnan(row["spearman"])
+    assert (row["largest_difference"], row["at"]) == (pytest.approx(0.1), "b")
 
 
 def test_layers_without_a_value_and_curves_in_another_order() -> None:
