@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from ._axes import class_legend, distinct_colors, new_axes, short
+from ._axes import class_legend, distinct_colors, new_axes, short, whole_ticks
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -59,7 +59,7 @@ def plot_embedding(
         if ax not in pictures:
             ax.remove()
     known = (
-        {} if curve is None else {row.layer: f" ({row.depth})\nQ = {row.modularity:.2f}" for row in curve.itertuples()}
+        {} if curve is None else {row.layer: f" ({row.depth})\nQ = {row.modularity:z.2f}" for row in curve.itertuples()}
     )
     size = np.clip(4000 / len(labels), 4, 25)
     for ax, title, (layer, place) in zip(pictures, short(points), points.items(), strict=True):
@@ -81,7 +81,6 @@ def plot_embedding(
 def _draw_curve(ax: "Axes", curve: pd.DataFrame, layers: Sequence[str]) -> None:
     """Draws Q over the layers, with rings round those that are shown."""
     import seaborn as sns
-    from matplotlib.ticker import MaxNLocator
 
     sns.despine(ax=ax)
     ax.plot(curve.depth, curve.modularity, "o-", color="0.25", markersize=4)
@@ -94,7 +93,7 @@ def _draw_curve(ax: "Axes", curve: pd.DataFrame, layers: Sequence[str]) -> None:
     shown = curve[curve.layer.isin(layers)]
     ax.plot(shown.depth, shown.modularity, "o", color="0.25", markersize=9, fillstyle="none")
     ax.grid(color="0.92")
-    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    whole_ticks(ax)
     ax.set_title("modularity Q by depth", fontsize="medium")
 
 
