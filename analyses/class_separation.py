@@ -96,7 +96,7 @@ def main(
         edges = [graph.edge_index.cpu() for graph in parts.values()]
         strength = [graph.edge_weight.cpu() for graph in parts.values()]
         labels, ids = samples.labels[few], samples.names(few)
-        titles = [f"{row.layer}\nQ = {row.modularity:.2f}" for row in part_curve.itertuples()]
+        titles = [f"{row.layer}\nQ = {row.modularity:z.2f}" for row in part_curve.itertuples()]
         strip = [[part[step] for step in steps] for part in (edges, titles, strength)]
 
         write_table(folder / "table.csv", curve)
