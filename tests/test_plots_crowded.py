@@ -1,6 +1,7 @@
 """Pictures of very much or very little: many curves, long names, a single layer, numbers that are all the same."""
 
 import warnings
+from itertools import pairwise
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -79,6 +80,26 @@ def test_dollars_in_the_names_of_a_sweep_are_no_formulas() -> None:
 def test_fractions_are_short_in_a_legend() -> None:
     ax = plot_sweep(each([0.0, 2 / 255], "eps"), "eps")
     assert [text.get_text() for text in ax.get_legend().get_texts()] == ["0", "0.00784314"]
+
+
+@pytest.mark.parametrize("name", ["embedding", "mixing"])
+def test_titles_side_by_side_do_not_meet(name: str) -> None:
+    layers = [f"network.features.denseblock3.denselayer{i}.conv2" for i in range(10, 13)]
+    if name == "mixing":
+        ax = plot_mixing({layer: np.ones((2, 2)) for layer in layers}, ["cat", "dog"])
+    else:
+        table = curve(12, layer=[f"layer{i}" for i in range(9)] + layers)
+        ax = plot_embedding({layer: np.eye(2) for layer in layers}, [0, 1], ["cat", "dog"], table)
+    ax.figure.canvas.draw()
+    boxes = [one.title.get_window_extent() for one in ax.figure.axes[:3]]
+    assert boxes[0].x0 >= 0
+    assert all(left.x1 < right.x0 for left, right in pairwise(boxes))
+
+
+def test_the_largest_possible_q_is_named_above_its_line() -> None:
+    table = curve(3, maximum=[0.5, 0.9, 0.6])
+    ax = plot_embedding({"layer1": np.eye(2)}, [0, 1], ["cat", "dog"], table).figure.axes[-1]
+    assert ax.texts[0].xy == (3, 0.9)
 
 
 # --- what tells lines apart ---

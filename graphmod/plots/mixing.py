@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ._axes import MAX_NAMES, new_axes, plain, shorten_apart, width_of_names
+from ._axes import MAX_NAMES, new_axes, plain, short_titles, shorten_apart, width_of_names
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -45,7 +45,7 @@ def plot_mixing(matrices: Mapping[str, ArrayLike], classes: Sequence[str]) -> "A
     room = width_of_names(shown) - 0.8 if shown else 0.0  # beside the rows and under the columns
     axes = new_axes(1.6 + room + (side + 0.5) * len(matrices), side + 1.2 + room, columns=len(matrices), squares=True)
     names = 10 if many else shown  # seaborn takes a number as a step: every tenth
-    for ax, (title, matrix) in zip(axes, matrices.items(), strict=True):
+    for ax, title, matrix in zip(axes, short_titles(matrices), matrices.values(), strict=True):
         values = np.clip(np.asarray(matrix, dtype=float), 1 / 16, 16)  # a pair that never meets is as blue as can be
         ax.set_facecolor("0.8")  # seaborn leaves NaN out
         ax.grid(visible=False)
