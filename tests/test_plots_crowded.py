@@ -96,6 +96,14 @@ def test_titles_side_by_side_do_not_meet(name: str) -> None:
     assert all(left.x1 < right.x0 for left, right in pairwise(boxes))
 
 
+def test_numbers_under_a_scatter_do_not_meet() -> None:
+    table = pd.DataFrame({"layer": [f"a.{i}" for i in range(9)], "gain": np.linspace(-0.07, 0.08, 9), "loss": range(9)})
+    ax = plot_scatter(table, ["gain"] * 3, "loss")
+    ax.figure.canvas.draw()
+    boxes = [label.get_window_extent() for label in ax.get_xticklabels()]
+    assert all(left.x1 + 8 < right.x0 for left, right in pairwise(boxes))
+
+
 def test_the_largest_possible_q_is_named_above_its_line() -> None:
     table = curve(3, maximum=[0.5, 0.9, 0.6])
     ax = plot_embedding({"layer1": np.eye(2)}, [0, 1], ["cat", "dog"], table).figure.axes[-1]

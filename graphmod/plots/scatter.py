@@ -39,6 +39,7 @@ def plot_scatter(table: pd.DataFrame, x: Sequence[str], y: str) -> "Axes":
         ranked = table[[name, y]].nunique().min() > 1  # equal numbers have no order
         rho = f"{table[name].corr(table[y], method='spearman'):.2f}".replace("-", "−") if ranked else "undefined"
         ax.set_title(f"Spearman {rho}", fontsize="medium")
+        ax.locator_params("x", nbins=4)
         ax.set_xlabel(name.replace("_", " "))
         ax.set_ylabel(y.replace("_", " ") if place == 0 else "")
     if many:
