@@ -99,14 +99,14 @@ def main(
         for part in (attack_strength(network, x, y, {"clean": x, **conditions}), first_departure(curves), caught):
             table = table.merge(part, how="left")
         lost = {name: lost_neighbors(graphs["clean"], graphs[name]) for name in conditions}
-        firsts = {name: first for name, (_, first) in lost.items()}  # the layer at which a sample loses its class
-        per_sample = pd.DataFrame({"id": data.names(chosen), **firsts})
+        per_sample = pd.DataFrame({"id": data.names(chosen)} | {name: first for name, (_, first) in lost.items()})
         write_table(folder / "table.csv", table)
         write_table(folder / "curves.csv", curves)
         write_table(folder / "lost.csv", pd.concat([one.assign(condition=name) for name, (one, _) in lost.items()]))
         write_table(folder / "samples.csv", per_sample)
         write_figure(folder / "figure.png", plot_conditions(curves[curves.samples == "all"], controls, beside))
-        write_figure(folder / "fooled.png", plot_conditions(curves.query("samples != 'all' or condition == 'clean'")))
+        fooled = curves.query("samples != 'all' or condition == 'clean'")
+        write_figure(folder / "fooled.png", plot_conditions(fooled, controls, order=curves.condition))
         if swept := next((name for name in attacks if "eps" in attack_settings(name)), None):
             sweep = strength_sweep(network, x, y, swept, strengths, layers=layers, k=k, seed=seed)
             write_table(folder / "strengths.csv", sweep)

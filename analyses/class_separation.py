@@ -96,7 +96,7 @@ def main(
         edges = [graph.edge_index.cpu() for graph in parts.values()]
         strength = [graph.edge_weight.cpu() for graph in parts.values()]
         labels, ids = samples.labels[few], samples.names(few)
-        titles = [f"{row.layer}\nQ = {row.modularity:.2f}" for row in part_curve.itertuples()]
+        titles = [f"{row.layer}\nQ = {row.modularity:z.2f}" for row in part_curve.itertuples()]
         strip = places[steps], [edges[i] for i in steps], labels, samples.classes, [titles[i] for i in steps]
 
         write_table(folder / "table.csv", curve)

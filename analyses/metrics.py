@@ -83,8 +83,9 @@ def main(
         write_table(folder / "table.csv", curve)
         write_table(folder / "repeats.csv", values)
         write_table(folder / "correlation.csv", correlation)
-        spearman = dict(zip(correlation.metric, correlation.spearman, strict=True))
-        panels = {f"{name}   ρ = {spearman.get(name, 1):.2f}": [name] for name in values.metric.unique()}
+        titles = {row.metric: f"{row.metric}   ρ with Q = {row.spearman:.2f}".replace("-", "−")
+                  for row in correlation.dropna().itertuples()}  # fmt: skip
+        panels = {titles.get(name, name): [name] for name in values.metric.unique()}
         write_figure(folder / "figure.png", plot_panels(curve, panels))
         write_settings(folder, settings, samples=[samples.names(rows) for rows in draws])
     print(curve[["layer", *values.metric.unique()]].round(3).to_string())

@@ -29,7 +29,7 @@ SETTINGS = "settings.json"
 STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; color: #222; max-width: 70rem; margin: 2rem auto; padding: 0 1rem }
 h2 { border-top: 1px solid #ddd; padding-top: 1.5rem; text-transform: capitalize }
-img { display: block; max-width: 100%; max-height: 44rem; margin: 1rem 0 }
+img { display: block; max-width: 100%; margin: 1rem 0 }
 details { overflow-x: auto; margin: .5rem 0 }
 summary { cursor: pointer; color: #555 }
 table { border-collapse: collapse; font-size: .8rem; font-variant-numeric: tabular-nums }
@@ -167,8 +167,9 @@ def _of_result(folder: Path, rows: int) -> Iterator[str]:
     if not (folder / SETTINGS).is_file():
         raise FileNotFoundError(f"there is no result in {folder}")
     for figure in sorted(folder.glob("*.png"), key=lambda one: (one.stem != "figure", one.stem)):
-        data = base64.b64encode(figure.read_bytes()).decode()
-        yield f'<img alt="{escape(folder.name)}: {escape(figure.stem)}" src="data:image/png;base64,{data}">'
+        png, alt = figure.read_bytes(), f"{escape(folder.name)}: {escape(figure.stem)}"
+        data, width = base64.b64encode(png).decode(), int.from_bytes(png[16:20]) // 2  # 100 dots an inch
+        yield f'<img alt="{alt}" width="{width}" src="data:image/png;base64,{data}">'
     for table in sorted(folder.glob("*.csv"), key=lambda one: (one.stem != "table", one.stem)):
         with readable(table, "a table"):
             content = pd.read_csv(table)

@@ -18,6 +18,7 @@ from graphmod import DynamicGraph, measure, summarize
 from graphmod._family import members
 from graphmod.datasets import load
 from graphmod.models import build, save_weights
+from graphmod.plots.conditions import plot_conditions
 from graphmod.training import accuracy
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -488,3 +489,29 @@ def test_fewer_samples_than_nodes(tmp_path: Path) -> None:
 
     main(**SMOKE | {"num_samples": 60, "nodes": 100}, out=tmp_path / "a")
     assert len(json.loads((tmp_path / "a/settings.json").read_text())["nodes"]) == 60
+
+
+def test_metrics_of_a_single_layer_name_no_correlation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    study, given = importlib.import_module("analyses.metrics"), []
+    draw = study.plot_panels
+    monkeypatch.setattr(study, "plot_panels", lambda curve, panels: given.extend(panels) or draw(curve, panels))
+    few = {"num_samples": 60, "repeats": 2, "metrics": ("knn_accuracy", "neural_collapse")}
+    study.main(**few, layers=("layer3.2",), out=tmp_path / "one")
+    assert given == ["modularity", "knn_accuracy", "neural_collapse"]
+    study.main(**few, out=tmp_path / "all")
+    assert [title[:-4] for title in given[4:]] == ["knn_accuracy   ρ with Q = ", "neural_collapse   ρ with Q = −"]
+
+
+def test_both_pictures_of_the_attacks_draw_a_condition_alike(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    study, lines = importlib.import_module("analyses.adversarial"), []
+
+    def draw(*given: object, **more: object) -> object:
+        ax = plot_conditions(*given, **more)
+        lines.append({line.get_label(): (line.get_color(), line.get_linestyle()) for line in ax.lines})
+        return ax
+
+    monkeypatch.setattr(study, "plot_conditions", draw)
+    study.main(num_samples=60, attacks=("clip_only", "fgsm"), strengths=(0.1,), eps=0.2, out=tmp_path / "result")
+    figure, fooled = lines
+    assert {"clean", "fgsm"} <= set(fooled) < set(figure)
+    assert fooled == {name: figure[name] for name in fooled}

@@ -160,6 +160,14 @@ def test_page_needs_nothing_but_itself(tmp_path: Path) -> None:
     assert image.size == (32, 64), "scaled down, both sides alike"
 
 
+def test_long_names_of_classes_are_broken_inside_the_page(tmp_path: Path) -> None:
+    write_html(tmp_path / "a.html", **graphs())
+    page, _ = content(tmp_path / "a.html")
+    style = re.sub(r"\s+", " ", page.text["style"])
+    assert "#legend span:last-child { min-width: 0; overflow-wrap: anywhere; }" in style
+    assert re.search(r"#legend button \{[^}]*max-width: 100%", style)
+
+
 def test_names_cannot_break_out(tmp_path: Path) -> None:
     plain = tmp_path / "plain.html"
     write_html(plain, **graphs(), ids=list("abcdef"))

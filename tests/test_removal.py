@@ -86,7 +86,8 @@ def test_single_removals(digits) -> None:
     assert (table.accuracy + table.accuracy_loss).to_numpy() == pytest.approx(whole)
     assert table.accuracy[0] == accuracy(drop_layers(model, [table.layer[0]]), x[judges], y[judges])
     ax = plot_scatter(table, ["gain", "modularity"], "accuracy_loss")
-    assert ax.figure.axes[1].get_title() == f"Spearman {table.modularity.corr(table.accuracy_loss, 'spearman'):.2f}"
+    rho = f"{table.modularity.corr(table.accuracy_loss, 'spearman'):.2f}".replace("-", "−")
+    assert ax.figure.axes[1].get_title() == f"Spearman {rho}"
 
 
 def test_the_last_block_is_judged_with_the_layer_that_holds_it() -> None:

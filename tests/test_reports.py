@@ -3,6 +3,7 @@
 import base64
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from contextlib import contextmanager
 from html.parser import HTMLParser
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
 
@@ -190,6 +192,8 @@ def test_a_report_holds_all_and_needs_nothing(tmp_path: Path) -> None:
         "#curve", "#two_words", "data:image/png;base64", "data:image/png;base64",
     ]  # fmt: skip
     image = base64.b64decode(page.sources[2].split(",")[1])
+    width = int(re.search(r'width="(\d+)"', (tmp_path / "report.html").read_text())[1])
+    assert 200 * width == 100 * plt.imread(tmp_path / "curve/figure.png").shape[1]  # a tall picture is no smaller
     assert image == (tmp_path / "curve/figure.png").read_bytes()
     words = " ".join(page.words)
     for text in ("A & B", "First <i>.", "Third.", "<b>fc", "0.1235", "40 rows, the first 30", "</pre><script>"):

@@ -1,7 +1,7 @@
 """Empty axes, names and legends in the one look of the package."""
 
 from collections.abc import Iterable, Sequence
-from itertools import takewhile
+from itertools import cycle, islice, takewhile
 from typing import TYPE_CHECKING, Any, cast
 
 import pandas as pd
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Color = tuple[float, float, float]
+MARKERS = "osD^vP<X>p*h"
 MAX_NAMES = 30
 """Above so many layers the axis counts them instead of naming them."""
 MAX_LETTERS = 21
@@ -58,6 +59,11 @@ def distinct_colors(number: int) -> list[Color]:
     return list(sns.color_palette("tab10" if number <= 10 else "husl", number))
 
 
+def distinct_markers(number: int) -> list[str]:
+    """Returns so many markers: one and the same where colours suffice to tell lines apart."""
+    return ["o"] * number if number <= 10 else list(islice(cycle(MARKERS), number))
+
+
 def named_classes(
     present: Iterable[int], classes: Sequence[str], most: int = MAX_CLASSES
 ) -> tuple[list[int], list[str]]:
@@ -88,6 +94,19 @@ def shorten(name: str, most: int = 30) -> str:
     return name if len(name) <= most else f"{name[: most - 1]}…"
 
 
+def shorten_apart(names: Sequence[str], most: int = 30) -> list[str]:
+    """Returns the beginnings of long names or, where two have the same one, their ends.
+
+    Example:
+        >>> shorten_apart(["folder:data/cats", "folder:data/dogs"], 8)
+        ['…ta/cats', '…ta/dogs']
+    """
+    begins = [shorten(name, most) for name in names]
+    if len(set(begins)) == len(set(names)):
+        return begins
+    return [name if len(name) <= most else f"…{name[1 - most :]}" for name in names]
+
+
 def plain(name: str) -> str:
     r"""Returns somebody's name such that matplotlib, which takes what is between two dollars for a formula, draws it.
 
@@ -101,6 +120,11 @@ def plain(name: str) -> str:
 def width_of_names(names: Sequence[str]) -> float:
     """Returns the width in inches of a column of names in a legend."""
     return 0.5 + 0.085 * max(map(len, names))
+
+
+def height_beside(num_lines: int, height: float = 4) -> float:
+    """Returns the height in inches, at least the given one, of a figure with so many lines of a legend at its right."""
+    return max(height, 0.8 + 0.23 * num_lines)
 
 
 def class_legend(ax: "Axes", present: Iterable[int], classes: Sequence[str], colors: Sequence[Color]) -> None:
@@ -172,7 +196,7 @@ def whole_ticks(ax: "Axes") -> None:
     """Gives an x-axis that counts few ticks, at whole numbers."""
     from matplotlib.ticker import MaxNLocator
 
-    ax.xaxis.set_major_locator(MaxNLocator("auto", steps=[1, 2, 5, 10], integer=True))
+    ax.xaxis.set_major_locator(MaxNLocator("auto", steps=[1, 2, 5, 10], integer=True, min_n_ticks=1))
 
 
 def name_layers(ax: "Axes", curve: pd.DataFrame) -> None:

@@ -54,8 +54,8 @@ def plot_alluvial(
     entries, names = class_entries(np.unique(label), [str(name) for name in classes], [*colors])
     legend_columns = -(-len(names) // 22)
     if ax is None:
-        more = width_of_names(names) * (legend_columns - 1)
-        ax = new_axes(min(2.5 + 1.1 * num_layers, 14) + more, 5.5)[0]
+        room = max(width_of_names(names), 1.3) * legend_columns
+        ax = new_axes(min(1.2 + 1.1 * num_layers, 12.7) + room, 5.5)[0]
     rank = _ranks(community, following, label, number)
     community, following = rank[community], rank[following]
     gap = GAP * number[depth == 1].sum()

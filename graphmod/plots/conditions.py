@@ -1,18 +1,32 @@
 """Modularity curves of the same samples under several conditions, beside curves that were published."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from ._axes import distinct_colors, draw_band, name_layers, new_axes, plain, width_of
+from ._axes import (
+    distinct_colors,
+    distinct_markers,
+    draw_band,
+    height_beside,
+    name_layers,
+    new_axes,
+    plain,
+    width_of,
+    width_of_names,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
 def plot_conditions(
-    curves: pd.DataFrame, controls: Sequence[str] = (), published: Mapping[str, pd.DataFrame] | None = None
+    curves: pd.DataFrame,
+    controls: Sequence[str] = (),
+    published: Mapping[str, pd.DataFrame] | None = None,
+    *,
+    order: Iterable[str] = (),
 ) -> "Axes":
     """Draws Q by layer of clean samples (black), of each attack (solid) and of each control (dashed), with their bands.
 
@@ -20,6 +34,7 @@ def plot_conditions(
         curves: `condition`, `layer`, `depth`, `modularity` and `standard_error`; the band is two of these either side.
         controls: Which conditions are controls.
         published: Published curves (`depth`, `modularity`) by condition, in the same colours in axes of their own.
+        order: Conditions in the order of their colours, also ones that are not there, so that two pictures agree.
 
     Returns:
         The first `Axes`.
@@ -29,22 +44,32 @@ def plot_conditions(
         >>> plot_conditions(curves.assign(modularity=[0.1, 0.8], standard_error=0.01)).get_ylabel()
         'modularity Q'
     """
-    names = list(dict.fromkeys([*curves.condition, *(published or {})]))
+    names = list(dict.fromkeys([*order, *curves.condition, *(published or {})]))
     others = [name for name in names if name != "clean"]
     colors = dict(zip(others, distinct_colors(len(others)), strict=True)) | {"clean": (0, 0, 0)}
     num_layers = int(curves.depth.max())
-    axes = new_axes(width_of(num_layers) + (4.5 if published else 0) + 1.5, 4.5, 1, 2 if published else 1)
-    ax, mark = axes[0], "o" if num_layers == 1 else None  # one point makes no line
+    width = width_of(num_layers) + (4.5 if published else 0) + max(1.5, width_of_names(list(map(str, names))))
+    axes = new_axes(width, height_beside(len(names), 4.5), 1, 2 if published else 1)
+    many = len(others) > 10  # more than there are colours
+    marks = dict(zip(names, distinct_markers(len(names)), strict=True)) if many or num_layers == 1 else {}
+    ax = axes[0]
     for name, curve in curves.groupby("condition", sort=False):
         style = "--" if name in controls else "-"
-        look = {"color": colors[name], "label": plain(str(name)), "linewidth": 1.6, "marker": mark, "zorder": 3}
+        look = {
+            "color": colors[name],
+            "label": plain(str(name)),
+            "linewidth": 1.6,
+            "marker": marks.get(name),
+            "zorder": 3,
+        }
         ax.plot(curve.depth, curve.modularity, style, **look)
         low, high = (curve.modularity + sign * 2 * curve.standard_error for sign in (-1, 1))
         draw_band(ax, curve.depth, low, high, color=colors[name], alpha=0.15, zorder=2)
     name_layers(ax, curves[curves.condition == curves.condition.iloc[0]])
     ax.set_ylabel("modularity Q")
     for name, curve in (published or {}).items():
-        axes[1].plot(curve.depth, curve.modularity, "-", color=colors[name], label=plain(str(name)), linewidth=1.6)
+        look = {"color": colors[name], "label": plain(str(name)), "linewidth": 1.6, "marker": marks.get(name)}
+        axes[1].plot(curve.depth, curve.modularity, "-", **look)
     if published:
         ax.set(title="measured", ylim=(min(one.get_ylim()[0] for one in axes), max(one.get_ylim()[1] for one in axes)))
         axes[1].set(title="published", xlabel="layer", ylim=ax.get_ylim())

@@ -6,7 +6,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from ._axes import draw_band, name_layers, new_axes, plain, width_of
+from ._axes import (
+    distinct_colors,
+    draw_band,
+    height_beside,
+    name_layers,
+    new_axes,
+    plain,
+    width_of,
+    width_of_names,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -52,7 +61,11 @@ def plot_curve(
         for column in ("depth", metric):
             if column not in table:
                 raise ValueError(f"the table has no column {column!r}; it has {', '.join(table.columns)}")
-    ax = new_axes(width_of(len(curve)) + 2 * (len(beside or {}) > MAX_INSIDE - 2))[0] if ax is None else ax
+    names = [str(label), *map(str, beside or {})]
+    many = len(names) > MAX_INSIDE - 1
+    if ax is None:
+        room = max(2, width_of_names(names)) if many else 0
+        ax = new_axes(width_of(len(curve)) + room, height_beside(len(names) + 1) if many else 4)[0]
     dotted, dashed = (":", "--") if len(curve) > 1 else ("_", ".")  # a single layer has no line
     (line,) = ax.plot(
         curve.depth, curve[metric], "o-", label=label and plain(label), markeredgecolor="white", markeredgewidth=0.75
@@ -62,7 +75,7 @@ def plot_curve(
     std = curve.get(f"{metric}_std")
     if std is not None and std.notna().any():
         draw_band(ax, curve.depth, curve[metric] - std, curve[metric] + std, color=line.get_color(), zorder=2)
-    shades = sns.color_palette("flare", len(beside or {}))
+    shades = distinct_colors(len(names))[1:] if many else sns.color_palette("flare", len(names) - 1)
     for shade, (name, other) in zip(shades, (beside or {}).items(), strict=True):
         other = other.sort_values("depth")
         ends = other.depth.iloc[[0, -1]], curve.depth.agg(["min", "max"])

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from .._draws import evenly
-from ._axes import MAX_NAMES, new_axes, short
+from ._axes import MAX_NAMES, new_axes, short, whole_ticks
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -36,7 +36,6 @@ def plot_dynamics(table: pd.DataFrame, *, metric: str = "modularity", accuracy: 
         'epoch'
     """
     import seaborn as sns
-    from matplotlib.ticker import MaxNLocator
 
     rows = table[(table.depth > 0) & (table.metric == metric)]
     if rows.empty:
@@ -47,14 +46,14 @@ def plot_dynamics(table: pd.DataFrame, *, metric: str = "modularity", accuracy: 
     left, right = new_axes(11, min(max(1.5 + 0.2 * len(values), 4), 6.5), columns=2)
 
     chosen = evenly(len(values), MAX_LINES)
-    style = "-" if values.shape[1] > 1 else "o"
+    style, dashed = ("-", "--") if values.shape[1] > 1 else ("o", "s")  # one point makes no line
     for place, color in zip(chosen, sns.color_palette("viridis", len(chosen)), strict=True):
         left.plot(values.columns, values.iloc[place], style, color=color, label=layers[place])
     if accuracy is not None:
         whole = table[(table.depth == 0) & (table.metric == accuracy)]
         if whole.empty:
             raise ValueError(f"the table has no number {accuracy!r}; it has {_names(table[table.depth == 0])}")
-        left.plot(whole.epoch, whole.value, "--", color="0.3", label=accuracy.replace("_", " "))
+        left.plot(whole.epoch, whole.value, dashed, color="0.3", label=accuracy.replace("_", " "))
     left.set(xlabel="epoch", ylabel=title if accuracy is None else f"{title}, accuracy")
     names = [str(line.get_label()) for line in left.lines]  # said, or matplotlib leaves out those that begin with "_"
     left.legend(left.lines, names, reverse=True, frameon=False, fontsize="small")  # the deepest above, as in the map
@@ -66,7 +65,7 @@ def plot_dynamics(table: pd.DataFrame, *, metric: str = "modularity", accuracy: 
     right.set(xlabel="epoch", ylabel="layer")
     right.grid(visible=False)
     for ax in (left, right):
-        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+        whole_ticks(ax)
     return left
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from ._axes import class_legend, distinct_colors, new_axes, short
+from ._axes import class_legend, distinct_colors, new_axes, short, whole_ticks
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -59,17 +59,19 @@ def plot_embedding(
         if ax not in pictures:
             ax.remove()
     known = (
-        {} if curve is None else {row.layer: f" ({row.depth})\nQ = {row.modularity:.2f}" for row in curve.itertuples()}
+        {} if curve is None else {row.layer: f" ({row.depth})\nQ = {row.modularity:z.2f}" for row in curve.itertuples()}
     )
+    names = [title + known.get(layer, "") for title, layer in zip(short(points), points, strict=True)]
+    font = "medium" if max(len(name.split("\n")[0]) for name in names) < 21 else "small"
     size = np.clip(4000 / len(labels), 4, 25)
-    for ax, title, (layer, place) in zip(pictures, short(points), points.items(), strict=True):
+    for ax, name, place in zip(pictures, names, points.values(), strict=True):
         for c in present:
             x, y = place[labels == c].T
             ax.scatter(x, y, s=size, color=colors[c], linewidth=0, alpha=0.85)
         middle, reach = (place.max(axis=0) + place.min(axis=0)) / 2, np.ptp(place, axis=0).max() * 0.55 or 1
         limits = np.stack([middle - reach, middle + reach], axis=1)
         ax.set(xticks=[], yticks=[], xlim=limits[0], ylim=limits[1], aspect="equal")
-        ax.set_title(title + known.get(layer, ""), fontsize="medium")
+        ax.set_title(name, fontsize=font)
         ax.spines[:].set_visible(True)
     if curve is not None:
         cells = (rows, columns + beside, (columns + 1, rows * (columns + beside)))
@@ -81,20 +83,21 @@ def plot_embedding(
 def _draw_curve(ax: "Axes", curve: pd.DataFrame, layers: Sequence[str]) -> None:
     """Draws Q over the layers, with rings round those that are shown."""
     import seaborn as sns
-    from matplotlib.ticker import MaxNLocator
 
     sns.despine(ax=ax)
     ax.plot(curve.depth, curve.modularity, "o-", color="0.25", markersize=4)
     if "maximum" in curve:
         ax.plot(curve.depth, curve.maximum, ":", color="0.4", linewidth=1.2)
         ax.annotate(
-            "largest possible", (curve.depth.iloc[-1], curve.maximum.iloc[-1]), (0, 3),
+            "largest possible", (curve.depth.iloc[-1], curve.maximum.max()), (0, 3),  # above all of the line
             textcoords="offset points", ha="right", color="0.4", fontsize="small",
         )  # fmt: skip
     shown = curve[curve.layer.isin(layers)]
     ax.plot(shown.depth, shown.modularity, "o", color="0.25", markersize=9, fillstyle="none")
     ax.grid(color="0.92")
-    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    ax.spines[:].set_color("0.6")
+    ax.tick_params(length=0)
+    whole_ticks(ax)
     ax.set_title("modularity Q by depth", fontsize="medium")
 
 

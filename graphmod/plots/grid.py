@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from ._axes import new_axes, plain, shorten, whole_ticks
+from ._axes import new_axes, plain, shorten_apart, whole_ticks
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -41,6 +41,7 @@ def plot_grid(table: pd.DataFrame) -> "Axes":
     rows = len(cells) // columns
     height = (2.1 if rows < 5 else 1.6) + 0.1 * (len(datasets) > 1)  # two lines of a title
     axes = new_axes(1.5 + 2.6 * columns, 0.8 + height * rows, rows, columns)
+    written = dict(zip([*networks, *datasets], shorten_apart(networks) + shorten_apart(datasets), strict=True))
     low, high = min(0.0, table.modularity.min()), table.modularity.max()
     shown: set[str] = set()
     for place, (ax, (network, dataset)) in enumerate(zip(axes, cells, strict=True)):
@@ -50,7 +51,7 @@ def plot_grid(table: pd.DataFrame) -> "Axes":
                 ax.axvspan(depth - 1, depth, color=shade, linewidth=0)
                 shown.add(phase)
         ax.plot(curve.depth, curve.modularity, "o-", markersize=3)
-        title = "\n".join(plain(shorten(name)) for name in ([network, dataset] if len(datasets) > 1 else [network]))
+        title = "\n".join(plain(written[name]) for name in ([network, dataset] if len(datasets) > 1 else [network]))
         ax.set_title(title, fontsize="medium")
         whole_ticks(ax)
         if pd.notna(high):

@@ -69,7 +69,9 @@ def _draw_gains(ax: "Axes", table: pd.DataFrame) -> None:
     for row, (_, points) in enumerate(gain.groupby(table.network, sort=False)):
         ax.plot(points, [row] * len(points), "o", color="tab:blue", alpha=0.6, markeredgewidth=0)
         ax.vlines(points.mean(), row - 0.3, row + 0.3, color="tab:blue", linewidth=2)
-        label = ax.annotate(f"{points.mean():+.2f}", (points.mean(), row - 0.34), ha="center", va="bottom")
+        label = ax.annotate(
+            f"{points.mean():+z.2f}".replace("-", "−"), (points.mean(), row - 0.34), ha="center", va="bottom"
+        )
         label.set(fontsize="small", bbox={"boxstyle": "square,pad=0.1", "color": "white"})  # over the dotted line
     again = gain[whole.index].mean()
     ax.axvline(0, color="0.4", linewidth=1)

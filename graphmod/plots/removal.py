@@ -5,12 +5,11 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from ._axes import new_axes, whole_ticks
+from ._axes import MARKERS, new_axes, whole_ticks
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-MARKERS = "osD^vP<X>p*h"
 CONTROLS = {"random", "uniform", "last"}
 """Criteria that look at no sample; they are grey and dashed."""
 MEASURES = {"accuracy": "as it is", "accuracy_reestimated": "batch norm re-estimated"}

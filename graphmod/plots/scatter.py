@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from ._axes import distinct_colors, new_axes
+from ._axes import distinct_colors, height_beside, new_axes, width_of_names
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -31,11 +31,15 @@ def plot_scatter(table: pd.DataFrame, x: Sequence[str], y: str) -> "Axes":
 
     stage = table.layer.str.rpartition(".")[0].replace("", "layers").rename("stage")
     many = stage.nunique() > 1
-    axes = new_axes(0.6 + 3.6 * len(x) + 1.2 * many, 3.6, columns=len(x))
+    room = max(1.2, width_of_names(list(stage))) if many else 0
+    axes = new_axes(0.6 + 3.6 * len(x) + room, height_beside(stage.nunique() + 1, 3.6), columns=len(x))
     for place, (ax, name) in enumerate(zip(axes, x, strict=True)):
         legend = "full" if many and ax is axes[-1] else False
         sns.scatterplot(table, x=name, y=y, hue=stage, ax=ax, legend=legend, palette=distinct_colors(stage.nunique()))
-        ax.set_title(f"Spearman {table[name].corr(table[y], method='spearman'):.2f}", fontsize="medium")
+        ranked = table[[name, y]].nunique().min() > 1  # equal numbers have no order
+        rho = f"{table[name].corr(table[y], method='spearman'):.2f}".replace("-", "−") if ranked else "undefined"
+        ax.set_title(f"Spearman {rho}", fontsize="medium")
+        ax.locator_params("x", nbins=4)
         ax.set_xlabel(name.replace("_", " "))
         ax.set_ylabel(y.replace("_", " ") if place == 0 else "")
     if many:

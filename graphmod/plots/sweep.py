@@ -4,7 +4,17 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from ._axes import distinct_colors, draw_band, name_layers, new_axes, width_of
+from ._axes import (
+    distinct_colors,
+    distinct_markers,
+    draw_band,
+    height_beside,
+    name_layers,
+    new_axes,
+    plain,
+    width_of,
+    width_of_names,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -35,14 +45,19 @@ def plot_sweep(table: pd.DataFrame, by: str, *, ax: "Axes | None" = None) -> "Ax
         raise ValueError(f"the table has no column {by!r}; it has {', '.join(table.columns)}")
     curve = table.drop_duplicates("depth").sort_values("depth")
     values = list(table[by].unique())
-    ax = new_axes(width_of(len(curve)) + 1.5 * (len(values) > 6))[0] if ax is None else ax
+    names = [f"{value:g}" if isinstance(value, float) else str(value) for value in values]
+    many = len(values) > 6
+    if ax is None:
+        room = max(1.5, width_of_names(names)) if many else 0
+        ax = new_axes(width_of(len(curve)) + room, height_beside(len(values) + 1) if many else 4)[0]
     numeric = pd.api.types.is_numeric_dtype(table[by])
     colors = sns.color_palette("viridis_r", len(values)) if numeric else distinct_colors(len(values))
-    for value, color in zip(values, colors, strict=True):
+    markers = ["o"] * len(values) if numeric else distinct_markers(len(values))
+    for value, name, color, marker in zip(values, names, colors, markers, strict=True):
         q = table[table[by] == value].groupby("depth").modularity.agg(["mean", "min", "max"])
-        ax.plot(q.index, q["mean"], "o-", markersize=4, color=color, label=str(value))
+        ax.plot(q.index, q["mean"], "-", marker=marker, markersize=4, color=color, label=plain(name))
         draw_band(ax, q.index, q["min"], q["max"], color=color, alpha=0.15)
-    beside: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (1, 1)} if len(values) > 6 else {}
+    beside: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (1, 1)} if many else {}
     ax.legend(title=by.replace("_", " "), frameon=False, **beside)
     name_layers(ax, curve)
     ax.set_ylabel("modularity Q")
