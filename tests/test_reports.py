@@ -125,6 +125,10 @@ def test_files_are_whole_or_absent(tmp_path: Path) -> None:
     assert path.read_text() == "new"
 
 
+INTERRUPTED = 130, -signal.SIGINT
+"""Which a shell shows alike: Python ends in the second way where the signal met an `exec`, as an import may run it."""
+
+
 @contextmanager
 def stoppable(command: list[str]) -> Iterator[subprocess.Popen[str]]:
     """Runs a command that hears Ctrl-C even where the test run does not, and never outlives the test."""
@@ -152,7 +156,7 @@ def test_ctrl_c_leaves_nothing(which: signal.Signals, tmp_path: Path) -> None:
         assert list(tmp_path.iterdir()), "the study never began"
         process.send_signal(which)
         _, message = process.communicate(timeout=60)
-    assert process.returncode == 130, message
+    assert process.returncode in INTERRUPTED, message
     assert message.strip().endswith("stopped; nothing was written")
     assert not list(tmp_path.iterdir())
 
