@@ -166,7 +166,7 @@ def test_images_that_are_done_stay_as_they_are_in_a_batch_that_keeps_its_shape(
     digits: tuple[nn.Module, Tensor, Tensor],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    model, x, y = deepcopy(digits[0]).double(), digits[1].double(), digits[2]
+    model, x, y = deepcopy(digits[0]).double(), digits[1][:40].double(), digits[2][:40]
     sizes: list[int] = []
     handle = model.register_forward_hook(lambda _model, _inputs, output: sizes.append(len(output)))
     expected, before = attack(model, x, y), sum(sizes)

@@ -86,7 +86,7 @@ STUDY = ["-m", "analyses.modularity_curve", "--layers", "all", "--num-samples", 
 LONG_STUDY = [*STUDY[:4], "--num-samples", "20", "--repeats", "20", "--k", "1"]
 
 
-@pytest.mark.parametrize("size", [2, 3])
+@pytest.mark.parametrize("size", [pytest.param(2, marks=pytest.mark.slow), 3])
 def test_the_same_neighbors_bit_for_bit(size: int, tmp_path: Path) -> None:
     command = [sys.executable, "-W", "ignore", "-c", WORKER]
     started = [

@@ -118,7 +118,7 @@ def killed_until_it_ends(study: str, place: Path, kills: int) -> str:
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_a_study_that_is_killed_again_and_again(tmp_path: Path) -> None:
-    killed_until_it_ends("modularity_curve", tmp_path, kills=8)
+    killed_until_it_ends("modularity_curve", tmp_path, kills=3)
 
 
 @pytest.mark.slow

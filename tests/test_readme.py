@@ -29,7 +29,14 @@ def test_make(command: str) -> None:
     assert {"make demo": "-m analyses.modularity_curve", "make test": "-m pytest"}[command] in plan
 
 
-@pytest.mark.parametrize("command", [command for command in COMMANDS if command.startswith("python")])
+@pytest.mark.parametrize(
+    "command",
+    [
+        pytest.param(command, marks=[pytest.mark.slow] if "analyses.metrics" in command else [])  # a minute
+        for command in COMMANDS
+        if command.startswith("python")
+    ],
+)
 def test_commands_and_numbers(command: str, shared: Path, cifar: Path, tmp_path: Path) -> None:
     (tmp_path / "cifar10").symlink_to(cifar)
     for name in ("resnet20", "resnet56"):
