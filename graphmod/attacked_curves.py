@@ -15,7 +15,7 @@ from .graphs._dynamic import DynamicGraph
 from .inputs import predictions
 from .metrics.label_overlap import label_overlap
 from .metrics.modularity import modularity
-from .uncertainty import num_errors, standard_error
+from .uncertainty import num_standard_errors, standard_error
 
 
 def attacked_curves(
@@ -146,7 +146,7 @@ def first_departure(curves: pd.DataFrame, *, confidence: float = 0.95) -> pd.Dat
         first layer whose Q is outside clean Q ± z SE (missing where there is none), `change_there` of Q, and
         `change_last`, that in the last layer.
     """
-    reach = num_errors(confidence)
+    reach = num_standard_errors(confidence)
     every = curves[curves.samples == "all"]
     clean = every[every.condition == "clean"].set_index("layer")
     rows = []

@@ -90,13 +90,13 @@ def confidence_interval(
         >>> round(float(interval["modularity_low"]), 3), round(float(interval["modularity_high"]), 3)
         (-0.367, 0.7)
     """
-    reach = num_errors(confidence)
+    reach = num_standard_errors(confidence)
     q = modularity(graph, labels, resolution=resolution)
     error = standard_error(graph, labels, resolution=resolution)
     return {"standard_error": error, "modularity_low": q - reach * error, "modularity_high": q + reach * error}
 
 
-def num_errors(confidence: float) -> float:
+def num_standard_errors(confidence: float) -> float:
     """Returns how many standard errors either side of a mean are an interval of a confidence level in (0, 1)."""
     if not 0 < confidence < 1:
         raise ValueError(f"confidence must be in (0, 1); got {confidence}")

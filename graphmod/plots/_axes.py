@@ -122,9 +122,10 @@ def width_of_names(names: Sequence[str]) -> float:
     return 0.5 + 0.085 * max(map(len, names))
 
 
-def height_beside(num_lines: int, height: float = 4) -> float:
-    """Returns the height in inches, at least the given one, of a figure with so many lines of a legend at its right."""
-    return max(height, 0.8 + 0.23 * num_lines)
+def axes_beside_names(names: Sequence[str], width: float, height: float = 4, columns: int = 1) -> list["Axes"]:
+    """Returns new axes, of so many inches at least, with room for the lines of a legend at their right."""
+    room, lines = max(1.5, width_of_names(names)), 0.8 + 0.23 * len(names)
+    return new_axes(width + room, max(height, lines), columns=columns)
 
 
 def class_legend(ax: "Axes", present: Iterable[int], classes: Sequence[str], colors: Sequence[Color]) -> None:

@@ -5,17 +5,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from ._axes import (
-    distinct_colors,
-    distinct_markers,
-    draw_band,
-    height_beside,
-    name_layers,
-    new_axes,
-    plain,
-    width_of,
-    width_of_names,
-)
+from ._axes import axes_beside_names, distinct_colors, distinct_markers, draw_band, name_layers, plain, width_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -48,28 +38,24 @@ def plot_conditions(
     others = [name for name in names if name != "clean"]
     colors = dict(zip(others, distinct_colors(len(others)), strict=True)) | {"clean": (0, 0, 0)}
     num_layers = int(curves.depth.max())
-    width = width_of(num_layers) + (4.5 if published else 0) + max(1.5, width_of_names(list(map(str, names))))
-    axes = new_axes(width, height_beside(len(names), 4.5), 1, 2 if published else 1)
+    width, columns = (width_of(num_layers) + 4.5, 2) if published else (width_of(num_layers), 1)
+    axes = axes_beside_names(list(map(str, names)), width, 4.5, columns)
     many = len(others) > 10  # more than there are colours
     marks = dict(zip(names, distinct_markers(len(names)), strict=True)) if many or num_layers == 1 else {}
+    looks = {
+        name: {"color": colors[name], "label": plain(str(name)), "linewidth": 1.6, "marker": marks.get(name)}
+        for name in names
+    }
     ax = axes[0]
     for name, curve in curves.groupby("condition", sort=False):
         style = "--" if name in controls else "-"
-        look = {
-            "color": colors[name],
-            "label": plain(str(name)),
-            "linewidth": 1.6,
-            "marker": marks.get(name),
-            "zorder": 3,
-        }
-        ax.plot(curve.depth, curve.modularity, style, **look)
+        ax.plot(curve.depth, curve.modularity, style, zorder=3, **looks[name])
         low, high = (curve.modularity + sign * 2 * curve.standard_error for sign in (-1, 1))
         draw_band(ax, curve.depth, low, high, color=colors[name], alpha=0.15, zorder=2)
     name_layers(ax, curves[curves.condition == curves.condition.iloc[0]])
     ax.set_ylabel("modularity Q")
     for name, curve in (published or {}).items():
-        look = {"color": colors[name], "label": plain(str(name)), "linewidth": 1.6, "marker": marks.get(name)}
-        axes[1].plot(curve.depth, curve.modularity, "-", **look)
+        axes[1].plot(curve.depth, curve.modularity, "-", **looks[name])
     if published:
         ax.set(title="measured", ylim=(min(one.get_ylim()[0] for one in axes), max(one.get_ylim()[1] for one in axes)))
         axes[1].set(title="published", xlabel="layer", ylim=ax.get_ylim())

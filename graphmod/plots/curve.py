@@ -6,22 +6,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from ._axes import (
-    distinct_colors,
-    draw_band,
-    height_beside,
-    name_layers,
-    new_axes,
-    plain,
-    width_of,
-    width_of_names,
-)
+from ._axes import axes_beside_names, distinct_colors, draw_band, name_layers, new_axes, plain, width_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 MAX_INSIDE = 5
 """Lines of a legend that fit beside the curves; more are outside."""
+LARGEST = "largest possible Q"
 
 
 def plot_curve(
@@ -64,14 +56,14 @@ def plot_curve(
     names = [str(label), *map(str, beside or {})]
     many = len(names) > MAX_INSIDE - 1
     if ax is None:
-        room = max(2, width_of_names(names)) if many else 0
-        ax = new_axes(width_of(len(curve)) + room, height_beside(len(names) + 1) if many else 4)[0]
+        width = width_of(len(curve))
+        ax = (axes_beside_names([*names, LARGEST], width) if many else new_axes(width))[0]
     dotted, dashed = (":", "--") if len(curve) > 1 else ("_", ".")  # a single layer has no line
     (line,) = ax.plot(
         curve.depth, curve[metric], "o-", label=label and plain(label), markeredgecolor="white", markeredgewidth=0.75
     )
     if metric == "modularity" and "maximum" in curve:
-        ax.plot(curve.depth, curve.maximum, dotted, color="0.4", linewidth=1.2, label="largest possible Q")
+        ax.plot(curve.depth, curve.maximum, dotted, color="0.4", linewidth=1.2, label=LARGEST)
     std = curve.get(f"{metric}_std")
     if std is not None and std.notna().any():
         draw_band(ax, curve.depth, curve[metric] - std, curve[metric] + std, color=line.get_color(), zorder=2)

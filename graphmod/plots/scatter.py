@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from ._axes import distinct_colors, height_beside, new_axes, width_of_names
+from ._axes import axes_beside_names, distinct_colors, new_axes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -31,8 +31,8 @@ def plot_scatter(table: pd.DataFrame, x: Sequence[str], y: str) -> "Axes":
 
     stage = table.layer.str.rpartition(".")[0].replace("", "layers").rename("stage")
     many = stage.nunique() > 1
-    room = max(1.2, width_of_names(list(stage))) if many else 0
-    axes = new_axes(0.6 + 3.6 * len(x) + room, height_beside(stage.nunique() + 1, 3.6), columns=len(x))
+    width, names = 0.6 + 3.6 * len(x), ["stage", *stage.unique()]
+    axes = axes_beside_names(names, width, 3.6, len(x)) if many else new_axes(width, 3.6, columns=len(x))
     for place, (ax, name) in enumerate(zip(axes, x, strict=True)):
         legend = "full" if many and ax is axes[-1] else False
         sns.scatterplot(table, x=name, y=y, hue=stage, ax=ax, legend=legend, palette=distinct_colors(stage.nunique()))

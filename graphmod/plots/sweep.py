@@ -5,15 +5,14 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from ._axes import (
+    axes_beside_names,
     distinct_colors,
     distinct_markers,
     draw_band,
-    height_beside,
     name_layers,
     new_axes,
     plain,
     width_of,
-    width_of_names,
 )
 
 if TYPE_CHECKING:
@@ -48,8 +47,8 @@ def plot_sweep(table: pd.DataFrame, by: str, *, ax: "Axes | None" = None) -> "Ax
     names = [f"{value:g}" if isinstance(value, float) else str(value) for value in values]
     many = len(values) > 6
     if ax is None:
-        room = max(1.5, width_of_names(names)) if many else 0
-        ax = new_axes(width_of(len(curve)) + room, height_beside(len(values) + 1) if many else 4)[0]
+        width = width_of(len(curve))
+        ax = (axes_beside_names([by, *names], width) if many else new_axes(width))[0]
     numeric = pd.api.types.is_numeric_dtype(table[by])
     colors = sns.color_palette("viridis_r", len(values)) if numeric else distinct_colors(len(values))
     markers = ["o"] * len(values) if numeric else distinct_markers(len(values))
